@@ -1,0 +1,1 @@
+"""Codecs: waveforms to codes and back, offline and as streams."""

@@ -1,0 +1,1 @@
+"""Data: manifests, synthesis, dialogues on two channels, shards."""

@@ -1,0 +1,1 @@
+"""Measuring: judges, metrics and free-running evaluation."""

@@ -1,0 +1,1 @@
+"""Building blocks that stream: convolutions, the transformer, quantisers."""

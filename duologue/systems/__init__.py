@@ -1,0 +1,1 @@
+"""Systems that converse: the seam, and the native model behind it."""
