@@ -1,0 +1,80 @@
+"""The text tokeniser: byte-pair pieces of lower-case words, trained by us, with the control tokens of a conversation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Metaspace
+from tokenizers.trainers import BpeTrainer
+
+from duologue.atomic import atomic
+from duologue.errors import ModelError
+
+PAD, EOT, END, CUT, UNK = range(5)
+"""Nothing in this frame · the user's turn is over · the reply's last word is out · the reply stops, spoken over · unknown."""
+SPECIALS = ("<pad>", "<eot>", "<end>", "<cut>", "<unk>")
+WORD_START = "▁"  # metaspace: marks the piece that opens a word
+
+
+class TextTokenizer:
+    """Words to pieces and back. A word opens with the metaspace sign, so pieces alone tell where words begin."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.pieces: list[str] = [tokenizer.id_to_token(index) for index in range(tokenizer.get_vocab_size())]
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    @classmethod
+    def train(cls, sentences: Iterable[str], vocabulary: Sequence[str] = (), size: int = 4096) -> TextTokenizer:
+        """Train `size` pieces on `sentences`; words of `vocabulary` are weighted so that they become one piece each."""
+        tokenizer = Tokenizer(BPE(unk_token=SPECIALS[UNK]))
+        tokenizer.pre_tokenizer = Metaspace(replacement=WORD_START, prepend_scheme="always")
+        trainer = BpeTrainer(
+            vocab_size=size,
+            special_tokens=list(SPECIALS),
+            initial_alphabet=[WORD_START, "'", *"abcdefghijklmnopqrstuvwxyz"],
+            show_progress=False,
+        )
+        emphasis = [word for word in vocabulary for _ in range(50)]
+        tokenizer.train_from_iterator([*sentences, *emphasis], trainer)
+        return cls(tokenizer)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TextTokenizer:
+        """Read a `tokenizer.json`.
+
+        Raises:
+            ModelError: the file is missing, is no tokeniser or lacks the control tokens.
+        """
+        if not Path(path).is_file():
+            raise ModelError(f"no tokeniser at {path}; a model folder holds tokenizer.json")
+        try:
+            loaded = cls(Tokenizer.from_file(str(path)))
+        except Exception as error:  # tokenizers raises bare Exception for a malformed file
+            raise ModelError(f"{path} is not a tokeniser file: {error}") from error
+        if tuple(loaded.pieces[: len(SPECIALS)]) != SPECIALS:
+            raise ModelError(f"{path} lacks the control tokens {' '.join(SPECIALS)} in its first places")
+        return loaded
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        with atomic(path) as temporary:
+            self.tokenizer.save(str(temporary))
+
+    def encode(self, words: str) -> list[int]:
+        """Piece ids of one or more words."""
+        return list(self.tokenizer.encode(words).ids)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The words that the ids spell; control tokens are left out."""
+        pieces = "".join(self.pieces[index] for index in ids if index >= len(SPECIALS))
+        return pieces.replace(WORD_START, " ").strip()
+
+    def opens_word(self, index: int) -> bool:
+        """Whether this piece is the first of a word."""
+        return self.pieces[index].startswith(WORD_START)

@@ -1,0 +1,186 @@
+"""A causal transformer with RoPE, grouped-query attention, RMSNorm, a gated FFN and a sliding window.
+
+Streaming keeps the last `window` keys and values of each layer in a ring, so a conversation of any length runs in
+constant memory. Each row of the batch has its own position: rows of different ages share a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import BaseModel, ConfigDict, model_validator
+from torch import Tensor, nn
+
+from duologue.nn.streaming import State, StreamingModule, hold
+
+
+class TransformerConfig(BaseModel):
+    """Shape of a transformer: `dim` wide, `layers` deep, attending to the last `window` positions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dim: int
+    layers: int
+    heads: int
+    kv_heads: int | None = None  # fewer than `heads` for grouped-query attention; None: as many as `heads`
+    hidden: int | None = None  # width of the gated FFN; None: 8/3 of dim, which costs what a plain 4x FFN does
+    window: int = 256
+    rope_base: float = 10_000.0
+
+    @model_validator(mode="after")
+    def _check(self) -> TransformerConfig:
+        if self.dim % self.heads or self.dim // self.heads % 2:
+            raise ValueError(f"dim {self.dim} must be an even multiple of heads {self.heads}")
+        if self.kv_heads is not None and self.heads % self.kv_heads:
+            raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
+        return self
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.heads
+
+
+def rotations(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosine and sine, each (..., head_dim / 2), of RoPE's angles at `positions` (...) (Su et al., 2021)."""
+    frequencies = base ** -(torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim)
+    angles = positions.to(torch.float32)[..., None] * frequencies
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate pairs of channels of x (B, H, T, D) by angles that broadcast to (B, H, T, D / 2)."""
+    first, second = x.float().chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+
+
+@dataclass
+class AttentionState(State):
+    """Ring of the last keys and values, (B, kv_heads, window, head_dim) each."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class Attention(nn.Module):
+    """Causal sliding-window self-attention over (B, T, dim)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.kv_heads = config.kv_heads or config.heads
+        self.qkv = nn.Linear(config.dim, (config.heads + 2 * self.kv_heads) * config.head_dim, bias=False)
+        self.out = nn.Linear(config.dim, config.dim, bias=False)
+
+    def _project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        batch, length, _ = x.shape
+        heads, kv_heads = self.config.heads, self.kv_heads
+        qkv = self.qkv(x).view(batch, length, heads + 2 * kv_heads, self.config.head_dim).transpose(1, 2)
+        query, key, value = qkv.split((heads, kv_heads, kv_heads), dim=1)
+        return rotate(query, cos, sin), rotate(key, cos, sin), value
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        query, key, value = self._project(x, cos, sin)
+        y = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=self.kv_heads != self.config.heads
+        )
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def step(
+        self, x: Tensor, cos: Tensor, sin: Tensor, slot: Tensor, mask: Tensor, state: AttentionState, active: Tensor | None
+    ) -> Tensor:
+        """One position of every row, x (B, 1, dim); `slot` (B,) is where each row's ring takes it."""
+        query, key, value = self._project(x, cos, sin)
+        rows = torch.arange(len(x), device=x.device)
+        for ring, new in ((state.keys, key), (state.values, value)):
+            ring[rows, :, slot] = hold(new[:, :, 0].to(ring.dtype), ring[rows, :, slot], active)
+        y = F.scaled_dot_product_attention(
+            query,
+            state.keys.to(query.dtype),
+            state.values.to(query.dtype),
+            attn_mask=mask,
+            enable_gqa=self.kv_heads != self.config.heads,
+        )
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Attention and a gated FFN, each behind an RMSNorm and added to the residual stream (B, T, dim)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        hidden = config.hidden or -(-config.dim * 8 // 3 // 32) * 32
+        self.attention_norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.attention = Attention(config)
+        self.ffn_norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.gate_up = nn.Linear(config.dim, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, config.dim, bias=False)
+
+    def ffn(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, dim=-1)
+        return x + self.down(F.silu(gate) * up)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        return self.ffn(x + self.attention(self.attention_norm(x), cos, sin, mask))
+
+
+@dataclass
+class TransformerState(State):
+    """Each layer's ring, and each row's age in positions, (B,) int64."""
+
+    layers: list[AttentionState]
+    position: Tensor
+
+
+class Transformer(StreamingModule[TransformerState]):
+    """A stack of blocks and a last norm: (B, T, dim) -> (B, T, dim), causal, position by position equal in `step`."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.dim, eps=1e-6)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                # Branches that add to the residual stream start small, so that depth doesn't blow it up (GPT-2).
+                scale = (2 * config.layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0
+                nn.init.normal_(parameter, std=scale * parameter.shape[1] ** -0.5)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, T, dim); `mask` (T, T) or (B, 1, T, T) bool, true where a query may look, replaces the causal window."""
+        length = x.shape[1]
+        positions = torch.arange(length, device=x.device)
+        cos, sin = rotations(positions, self.config.head_dim, self.config.rope_base)
+        if mask is None and length > self.config.window:
+            distance = positions[:, None] - positions[None, :]
+            mask = (distance >= 0) & (distance < self.config.window)
+        for block in self.blocks:
+            x = block(x, cos, sin, mask)
+        return self.norm(x)
+
+    def init_state(
+        self, batch: int, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> TransformerState:
+        shape = (batch, self.config.kv_heads or self.config.heads, self.config.window, self.config.head_dim)
+        layers = [
+            AttentionState(torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
+            for _ in self.blocks
+        ]
+        return TransformerState(layers, torch.zeros(batch, dtype=torch.int64, device=device))
+
+    def step(self, x: Tensor, state: TransformerState, active: Tensor | None = None) -> Tensor:
+        """The next T positions, x (B, T, dim) -> (B, T, dim)."""
+        return torch.cat([self._step(frame, state, active) for frame in x.split(1, dim=1)], dim=1)
+
+    def _step(self, x: Tensor, state: TransformerState, active: Tensor | None) -> Tensor:
+        window = self.config.window
+        cos, sin = rotations(state.position[:, None, None], self.config.head_dim, self.config.rope_base)
+        slot = state.position % window
+        # A slot is filled once the row has reached it; after the first lap all are.
+        filled = torch.arange(window, device=x.device) <= state.position[:, None]
+        for block, layer in zip(self.blocks, state.layers, strict=True):
+            normed = block.attention_norm(x)
+            x = block.ffn(x + block.attention.step(normed, cos, sin, slot, filled[:, None, None], layer, active))
+        state.position += 1 if active is None else active.to(state.position.dtype)
+        return self.norm(x)
