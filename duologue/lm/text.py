@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import Metaspace
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 
 from duologue.atomic import atomic
@@ -17,11 +17,11 @@ from duologue.errors import ModelError
 PAD, EOT, END, CUT, UNK = range(5)
 """Nothing in this frame · the user's turn is over · the reply's last word is out · the reply stops, spoken over · unknown."""
 SPECIALS = ("<pad>", "<eot>", "<end>", "<cut>", "<unk>")
-WORD_START = "▁"  # metaspace: marks the piece that opens a word
+WORD_END = "</w>"  # marks the piece that closes a word
 
 
 class TextTokenizer:
-    """Words to pieces and back. A word opens with the metaspace sign, so pieces alone tell where words begin."""
+    """Words to pieces and back. The last piece of a word says so, so a word can be spoken the moment it is whole."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -33,12 +33,13 @@ class TextTokenizer:
     @classmethod
     def train(cls, sentences: Iterable[str], vocabulary: Sequence[str] = (), size: int = 4096) -> TextTokenizer:
         """Train `size` pieces on `sentences`; words of `vocabulary` are weighted so that they become one piece each."""
-        tokenizer = Tokenizer(BPE(unk_token=SPECIALS[UNK]))
-        tokenizer.pre_tokenizer = Metaspace(replacement=WORD_START, prepend_scheme="always")
+        tokenizer = Tokenizer(BPE(unk_token=SPECIALS[UNK], end_of_word_suffix=WORD_END))
+        tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
         trainer = BpeTrainer(
             vocab_size=size,
             special_tokens=list(SPECIALS),
-            initial_alphabet=[WORD_START, "'", *"abcdefghijklmnopqrstuvwxyz"],
+            initial_alphabet=["'", *"abcdefghijklmnopqrstuvwxyz"],
+            end_of_word_suffix=WORD_END,
             show_progress=False,
         )
         emphasis = [word for word in vocabulary for _ in range(50)]
@@ -73,8 +74,8 @@ class TextTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The words that the ids spell; control tokens are left out."""
         pieces = "".join(self.pieces[index] for index in ids if index >= len(SPECIALS))
-        return pieces.replace(WORD_START, " ").strip()
+        return pieces.replace(WORD_END, " ").strip()
 
-    def opens_word(self, index: int) -> bool:
-        """Whether this piece is the first of a word."""
-        return self.pieces[index].startswith(WORD_START)
+    def closes_word(self, index: int) -> bool:
+        """Whether this piece is the last of a word."""
+        return self.pieces[index].endswith(WORD_END)

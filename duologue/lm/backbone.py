@@ -1,0 +1,293 @@
+"""The transformer of every layout: a temporal one over frames, and a depth one over the books of a frame.
+
+    heard streams of frame t  ─┐
+                               ├─ sum of embeddings ─ temporal transformer ─ hidden (t) ─ depth transformer ─ book 1, 2, …
+    predicted streams of t-1  ─┘                                                 (each book conditioned on those before)
+
+The split follows RQ-Transformer (Lee et al., 2022) and Moshi (Défossez et al., 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from duologue.lm.listen import FeatureEncoder, FeatureEncoderState
+from duologue.lm.sampling import Sampling, draw
+from duologue.lm.streams import ABSENT, Layout, Stream, delay
+from duologue.nn.streaming import State, hold
+from duologue.nn.transformer import Transformer, TransformerConfig, TransformerState
+
+
+class BackboneConfig(BaseModel):
+    """Sizes of the two transformers; the layout says what runs through them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temporal: TransformerConfig
+    depth: TransformerConfig
+    dropout: float = 0.0  # on the embedded frames, in training only
+
+
+@dataclass
+class BackboneState(State):
+    """All that a layout remembers between frames."""
+
+    temporal: TransformerState
+    encoders: list[FeatureEncoderState]
+    waiting: Tensor  # (B, books, longest delay) heard tokens that are not due yet, plus 1
+    written: Tensor  # (B, books, 1 + longest delay) what was predicted last, newest first, plus 1: zero is nothing
+    seed: Tensor  # (B,) int64
+
+
+class Backbone(nn.Module):
+    """A speech language model over one layout."""
+
+    def __init__(self, layout: Layout, config: BackboneConfig) -> None:
+        super().__init__()
+        self.layout = layout
+        self.config = config
+        width, depth_width = config.temporal.dim, config.depth.dim
+        self.temporal = Transformer(config.temporal)
+        self.depth = Transformer(config.depth)
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoders = nn.ModuleDict(
+            {s.name: FeatureEncoder(s.size, s.hops, width) for s in layout.streams if s.kind == "features"}
+        )
+        # Row 0 of every table is the absent token; token k is row k + 1.
+        self.tables = nn.ModuleDict()
+        self.heads = nn.ModuleDict()
+        for stream in layout.streams:
+            if stream.kind == "tokens" and stream.shares is None:
+                tables = stream.tables or stream.books
+                self.tables[stream.name] = nn.ModuleList(
+                    nn.Embedding(stream.cardinality + 1, width) for _ in range(tables)
+                )
+        for stream in layout.predicted:
+            if stream.shares is None:
+                tables = stream.tables or stream.books
+                self.heads[stream.name] = nn.ModuleList(
+                    nn.Linear(depth_width, stream.cardinality, bias=False) for _ in range(tables)
+                )
+        self.place = nn.Parameter(torch.zeros(len(layout.streams), max(s.books for s in layout.streams), width))
+        self.to_depth = nn.Linear(width, depth_width, bias=False)
+        self.token_to_depth = nn.Linear(width, depth_width, bias=False)
+        self.depth_place = nn.Parameter(0.02 * torch.randn(len(layout.written), depth_width))
+        self.depth_norm = nn.RMSNorm(width, eps=1e-6)
+        for module in self.tables.modules():
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.5)
+
+    def _module(self, modules: nn.ModuleDict, stream: Stream, book: int) -> nn.Module:
+        """The embedding table or head that serves one book."""
+        owned = modules[stream.shares or stream.name]
+        assert isinstance(owned, nn.ModuleList)
+        return owned[book % len(owned)]
+
+    def _embed(self, stream: Stream, book: int, tokens: Tensor) -> Tensor:
+        """Embed one book's tokens (...) -> (..., width); which stream and book it is, is added to it."""
+        place: Tensor = self.place[self.layout.streams.index(stream), book]
+        table = self._module(self.tables, stream, book)
+        embedded: Tensor = table(tokens + 1)
+        return embedded + place
+
+    def embed(self, streams: Mapping[str, Tensor]) -> Tensor:
+        """Sum of the embedded streams -> (B, F, width).
+
+        Tokens (B, F, books), already delayed, and the predicted ones already one frame late; features (B, F * hops,
+        size). A stream that is not given is absent in every frame.
+        """
+        total: Tensor | None = None
+        for stream in self.layout.streams:
+            value = streams.get(stream.name)
+            if value is None:
+                continue
+            if stream.kind == "features":
+                parts = [self.encoders[stream.name](value)]
+            else:
+                parts = [self._embed(stream, book, value[..., book]) for book in range(stream.books)]
+            for part in parts:
+                total = part if total is None else total + part
+        if total is None:
+            raise ValueError(f"none of the streams of layout {self.layout.name} was given")
+        return total
+
+    def forward(
+        self, streams: Mapping[str, Tensor], history: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Teacher-forced pass over whole sequences.
+
+        Args:
+            streams: tokens (B, F, books) int64 in their own time (the delays are put in here), features (B, F * hops, size).
+            history: what the model is told it predicted before, where that differs from the truth (masked, noised).
+
+        Returns:
+            hidden states (B, F', width) and logits of each predicted stream (B, F', books, cardinality), where F' is
+            F plus the layout's longest delay; compare with `targets`.
+        """
+        delayed = self.targets(streams)
+        extra = max((s.max_delay for s in self.layout.streams), default=0)
+        inputs: dict[str, Tensor] = {}
+        for stream in self.layout.streams:
+            if stream.name not in streams:
+                continue
+            if stream.kind == "features":
+                value = streams[stream.name]
+                inputs[stream.name] = F.pad(value, (0, 0, 0, extra * stream.hops)) if extra else value
+            elif stream.role == "heard":
+                inputs[stream.name] = _pad_frames(delay(streams[stream.name], stream), extra - stream.max_delay)
+            else:
+                past = history[stream.name] if history and stream.name in history else streams[stream.name]
+                past = _pad_frames(delay(past, stream), extra - stream.max_delay)
+                inputs[stream.name] = F.pad(past[:, :-1], (0, 0, 1, 0), value=ABSENT)
+        hidden = self.temporal(self.dropout(self.embed(inputs)))
+        return hidden, self._depth_logits(hidden, delayed)
+
+    def targets(self, streams: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The predicted streams with their delays put in, (B, F', books) each; `ABSENT` where there is no target."""
+        extra = max((s.max_delay for s in self.layout.streams), default=0)
+        return {
+            s.name: _pad_frames(delay(streams[s.name], s), extra - s.max_delay)
+            for s in self.layout.predicted
+            if s.name in streams
+        }
+
+    def _depth_logits(self, hidden: Tensor, delayed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        batch, frames, _ = hidden.shape
+        context = self.to_depth(self.depth_norm(hidden))
+        inputs = [context]
+        written = self.layout.written
+        for stream, book in written[:-1]:
+            embedded = self._embed(stream, book, delayed[stream.name][..., book])
+            inputs.append(context + self.token_to_depth(embedded))
+        x = torch.stack(inputs, dim=2).flatten(0, 1) + self.depth_place
+        outputs = self.depth(x).view(batch, frames, len(written), -1)
+        logits: dict[str, list[Tensor]] = {}
+        for index, (stream, book) in enumerate(written):
+            logits.setdefault(stream.name, []).append(self._module(self.heads, stream, book)(outputs[:, :, index]))
+        return {name: torch.stack(books, dim=2) for name, books in logits.items()}
+
+    def init_state(self, batch: int, device: torch.device | None = None, dtype: torch.dtype | None = None) -> BackboneState:
+        heard = [s for s in self.layout.heard if s.kind == "tokens"]
+        waiting = (batch, max(1, sum(s.books for s in heard)), max((s.max_delay for s in heard), default=0))
+        lag = max((s.max_delay for s in self.layout.predicted), default=0)
+        return BackboneState(
+            self.temporal.init_state(batch, device, dtype),
+            [self._encoder(s).init_state(batch, device, dtype) for s in self.layout.streams if s.kind == "features"],
+            torch.zeros(waiting, dtype=torch.int64, device=device),
+            torch.zeros((batch, len(self.layout.written), lag + 1), dtype=torch.int64, device=device),
+            torch.zeros(batch, dtype=torch.int64, device=device),
+        )
+
+    def _encoder(self, stream: Stream) -> FeatureEncoder:
+        encoder = self.encoders[stream.name]
+        assert isinstance(encoder, FeatureEncoder)
+        return encoder
+
+    @torch.no_grad()
+    def step(
+        self,
+        heard: Mapping[str, Tensor],
+        state: BackboneState,
+        sampling: Mapping[str, Sampling],
+        active: Tensor | None = None,
+        forced: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """One frame of every row.
+
+        Args:
+            heard: the heard streams of this frame, tokens (B, books) or features (B, hops, size).
+            sampling: how each predicted stream is sampled; greedy where not named.
+            forced: predicted streams whose tokens (B, books) are given instead of sampled.
+
+        Returns:
+            the predicted streams, tokens (B, books), of the frame that lies the layout's longest delay back
+            (`ABSENT` while there is none).
+        """
+        x = self._embed_frame(heard, state, active)
+        hidden = self.temporal.step(x, state.temporal, active)
+        newest = self._write(hidden[:, 0], state, sampling, forced or {})
+        state.written = hold(torch.cat((newest[..., None] + 1, state.written[..., :-1]), dim=-1), state.written, active)
+        lag = state.written.shape[-1] - 1
+        out: dict[str, list[Tensor]] = {}
+        for index, (stream, book) in enumerate(self.layout.written):
+            out.setdefault(stream.name, []).append(state.written[:, index, lag - stream.delay(book)] - 1)
+        return {name: torch.stack(books, dim=1) for name, books in out.items()}
+
+    def _embed_frame(self, heard: Mapping[str, Tensor], state: BackboneState, active: Tensor | None) -> Tensor:
+        """Embed this frame's heard streams and the frame before of the predicted ones -> (B, 1, width)."""
+        parts: list[Tensor] = []
+        encoders = iter(state.encoders)
+        row = 0
+        for stream in self.layout.streams:
+            if stream.kind == "features":
+                encoder_state = next(encoders)
+                if stream.name in heard:
+                    parts.append(self._encoder(stream).step(heard[stream.name], encoder_state, active)[:, 0])
+            elif stream.role == "heard":
+                for book in range(stream.books):
+                    if stream.name in heard:
+                        due = self._due(heard[stream.name][:, book], stream.delay(book), row, state, active)
+                        parts.append(self._embed(stream, book, due))
+                    row += 1
+        for index, (stream, book) in enumerate(self.layout.written):
+            parts.append(self._embed(stream, book, state.written[:, index, 0] - 1))
+        return torch.stack(parts).sum(0)[:, None]
+
+    @staticmethod
+    def _due(tokens: Tensor, frames: int, row: int, state: BackboneState, active: Tensor | None) -> Tensor:
+        """The tokens (B,) heard `frames` frames ago; `tokens` join the queue."""
+        if frames == 0:
+            return tokens
+        queue = state.waiting[:, row]
+        due = queue[:, frames - 1] - 1
+        state.waiting[:, row] = hold(torch.cat((tokens[:, None] + 1, queue[:, :-1]), dim=1), queue, active)
+        return due
+
+    def _write(
+        self, hidden: Tensor, state: BackboneState, sampling: Mapping[str, Sampling], forced: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Run the depth transformer over one frame: hidden (B, width) -> tokens (B, books of all predicted streams)."""
+        context = self.to_depth(self.depth_norm(hidden))
+        depth = self.depth.init_state(len(hidden), hidden.device, hidden.dtype)
+        x = context
+        tokens: list[Tensor] = []
+        for index, (stream, book) in enumerate(self.layout.written):
+            y = self.depth.step((x + self.depth_place[index])[:, None], depth)[:, 0]
+            if stream.name in forced:
+                token = forced[stream.name][:, book]
+            else:
+                seeds = state.seed * 1_000_003 + state.temporal.position * len(self.layout.written) + index
+                token = draw(self._module(self.heads, stream, book)(y), sampling.get(stream.name, Sampling()), seeds)
+            if stream.delay(book):  # nothing belongs to the frames before the first (`position` counts this one already)
+                token = torch.where(state.temporal.position <= stream.delay(book), ABSENT, token)
+            tokens.append(token)
+            x = context + self.token_to_depth(self._embed(stream, book, token))
+        return torch.stack(tokens, dim=1)
+
+
+def _pad_frames(tokens: Tensor, frames: int) -> Tensor:
+    """Append absent frames to tokens (B, F, books)."""
+    return F.pad(tokens, (0, 0, 0, frames), value=ABSENT) if frames else tokens
+
+
+def next_token_loss(layout: Layout, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weighted cross-entropy of each predicted stream, a scalar each; targets that are `ABSENT` do not count."""
+    losses: dict[str, Tensor] = {}
+    for stream in layout.predicted:
+        if stream.name not in targets:
+            continue
+        target = targets[stream.name].flatten()
+        loss = F.cross_entropy(
+            logits[stream.name].flatten(0, -2).float(), target, ignore_index=ABSENT, reduction="none"
+        )
+        weights = (target != ABSENT).float()
+        if stream.pad is not None:
+            weights = torch.where(target == stream.pad, stream.pad_weight, weights)
+        losses[stream.name] = stream.weight * (loss * weights).sum() / weights.sum().clamp(min=1e-6)
+    return losses
