@@ -51,4 +51,4 @@ def vowels(seconds: float = 3.0, rate: int = 16000) -> np.ndarray:
         voice = lfilter([1.0], [1, -2 * radius * np.cos(2 * np.pi * formant / rate), radius**2], voice)
     syllables = np.maximum(0, np.sin(2 * np.pi * 4 * time)) * ((time > 0.3) & (time < seconds - 0.3))
     voice = voice * syllables
-    return (0.3 * voice / np.abs(voice).max()).astype(np.float32)
+    return np.asarray(0.3 * voice / np.abs(voice).max(), np.float32)
