@@ -5,13 +5,53 @@ Only recipes and measuring import this module: one of its engines is under the G
 
 from __future__ import annotations
 
-from duologue.data import espeak, festival, flite
-from duologue.data.spoken import Spoken
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from hashlib import blake2b
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from duologue.atomic import atomic
+from duologue.data import espeak, festival, flite, manifest
+from duologue.data.manifest import Entry, Manifest
+from duologue.data.shards import ShardWriter
+from duologue.data.spoken import RATE, Spoken, words_of
 from duologue.data.voices import Voice, random_voice, voices
+from duologue.errors import DataError
 
-__all__ = ["Spoken", "Voice", "pronounce", "random_voice", "speak", "voices"]
+__all__ = ["Line", "Spoken", "Voice", "pronounce", "random_voice", "speak", "synthesize", "voices"]
 
-_ENGINES = {"espeak": espeak, "flite": flite, "festival": festival}
+_CHUNK = 256  # lines in an output shard
+_FORMAT = 1  # of the shards; a higher number makes a later run write all of them again
+
+
+class _Synthesiser(Protocol):
+    def speak(self, text: str, voice: Voice) -> Spoken: ...
+
+    def pronounce(self, word: str, voice: Voice) -> list[str]: ...
+
+
+_ENGINES: dict[str, _Synthesiser] = {"espeak": espeak, "flite": flite, "festival": festival}
+
+
+class Line(NamedTuple):
+    """A line to say: a unique id, lower-case words without digits (perhaps commas), the voice, and a free label."""
+
+    id: str
+    text: str
+    voice: Voice
+    label: str | None = None
 
 
 def speak(text: str, voice: Voice) -> Spoken:
@@ -30,3 +70,123 @@ def pronounce(word: str, voice: Voice) -> list[str]:
         DataError: the engine or voice is missing.
     """
     return _ENGINES[voice.engine].pronounce(word, voice)
+
+
+class _Chunk(NamedTuple):
+    name: str
+    lines: list[Line]
+
+
+def _chunks(lines: list[Line]) -> list[_Chunk]:
+    """Cut into chunks whose names tell their content, so that a changed line is never taken for a finished one."""
+    chunks = []
+    for first in range(0, len(lines), _CHUNK):
+        group = lines[first : first + _CHUNK]
+        content = json.dumps([_FORMAT, *([line.id, line.text, line.voice.key(), line.label] for line in group)])
+        digest = blake2b(content.encode(), digest_size=6).hexdigest()
+        chunks.append(_Chunk(f"{first // _CHUNK:05d}-{digest}", group))
+    return chunks
+
+
+def _write_chunk(chunk: _Chunk, folder: Path) -> float:
+    """Synthesise a chunk into a shard and, last, its manifest; the seconds of speech made."""
+    for name in {line.voice.name for line in chunk.lines if line.voice.engine == "flite"}:
+        said = (line.text for line in chunk.lines if line.voice.speaker == f"flite/{name}")
+        flite.learn_words((word for text in said for word in words_of(text)), name)
+    entries: list[Entry] = []
+    offset = 0
+    with ShardWriter(folder / chunk.name, np.int16) as shard:
+        for line in chunk.lines:
+            try:
+                spoken = speak(line.text, line.voice)
+            except DataError as error:
+                raise DataError(f"line {line.id}: {error}") from error
+            shard.append(np.clip(np.round(spoken.pcm * 32768), -32768, 32767).astype(np.int16))
+            entries.append(
+                Entry(
+                    id=line.id,
+                    path=f"{chunk.name}.bin",
+                    text=line.text,
+                    speaker=line.voice.speaker,
+                    label=line.label,
+                    duration=spoken.duration,
+                    sample_rate=RATE,
+                    offset=offset,
+                    voice=line.voice.key(),
+                    words=spoken.words,
+                    phones=spoken.phones,
+                )
+            )
+            offset += len(spoken.pcm)
+    manifest.write(entries, folder / f"{chunk.name}.jsonl")
+    return offset / RATE
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _write_chunks(chunks: list[_Chunk], folder: Path, workers: int) -> Iterator[tuple[_Chunk, float]]:
+    """Write chunks in parallel; yields each with its seconds of speech as it is done.
+
+    No more are handed out than there are workers: an interrupt then waits only for those under way.
+    """
+    if workers == 1:
+        yield from ((chunk, _write_chunk(chunk, folder)) for chunk in chunks)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+    todo = iter(chunks)
+    running: dict[Future[float], _Chunk] = {}
+    try:
+        while True:
+            for chunk in islice(todo, workers - len(running)):
+                running[pool.submit(_write_chunk, chunk, folder)] = chunk
+            if not running:
+                return
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(done), done.result()
+    except BrokenProcessPool as error:
+        raise DataError(f"a synthesis process ended early in {folder}; run again to go on from there") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def synthesize(
+    lines: Iterable[Line], folder: str | os.PathLike[str], workers: int = 2, progress: bool = True
+) -> Manifest:
+    """Say all lines into `folder`: shards of 256 lines and, at the end, manifest.jsonl.
+
+    Finished shards are kept, so an interrupted run goes on where it stopped and ends with the same bytes. With more
+    than one worker the calling script needs an `if __name__ == "__main__"` guard, as all multiprocessing does.
+
+    Args:
+        lines: what to say; ids must differ.
+        folder: made if it is not there.
+        workers: processes; 1 works in this one.
+        progress: show a bar with the speed and the time left.
+
+    Raises:
+        DataError: an id is there twice, or a line cannot be said (names the line).
+        DuologueError: the folder cannot be written or the disk is full.
+    """
+    folder = Path(folder)
+    todo = list(lines)
+    doubled = [name for name, count in Counter(line.id for line in todo).items() if count > 1]
+    if doubled:
+        raise DataError(f"line id {doubled[0]!r} is there twice; give each line its own")
+    chunks = _chunks(todo)
+    missing = [chunk for chunk in chunks if not (folder / f"{chunk.name}.jsonl").is_file()]
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *columns, disable=not progress) as bar:
+        done = len(todo) - sum(len(chunk.lines) for chunk in missing)
+        task = bar.add_task("synthesize", total=len(todo), completed=done, speed="")
+        made, start = 0.0, time.monotonic()
+        for chunk, seconds in _write_chunks(missing, folder, workers):
+            made += seconds
+            speed = f"{made / (time.monotonic() - start):.0f}x real time"
+            bar.update(task, advance=len(chunk.lines), speed=speed)
+    path = folder / "manifest.jsonl"
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        for chunk in chunks:
+            file.write((folder / f"{chunk.name}.jsonl").read_bytes())
+    return manifest.read(path)

@@ -38,11 +38,11 @@ class Voice(BaseModel):
 
     engine: Engine
     name: str
-    rate: int = Field(NORMAL_RATE, ge=80, le=450)
-    pitch: int = Field(NORMAL_PITCH, ge=0, le=99)
-    pitch_range: int = Field(50, ge=0, le=99)
-    volume: int = Field(100, ge=1, le=200)
-    word_gap: int = Field(0, ge=0, le=50)
+    rate: int = Field(default=NORMAL_RATE, ge=80, le=450)
+    pitch: int = Field(default=NORMAL_PITCH, ge=0, le=99)
+    pitch_range: int = Field(default=50, ge=0, le=99)
+    volume: int = Field(default=100, ge=1, le=200)
+    word_gap: int = Field(default=0, ge=0, le=50)
 
     @property
     def speaker(self) -> str:
