@@ -1,0 +1,69 @@
+"""What the user sees while a model trains: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+UNIT_NAMES = {"steps": "steps/s", "seconds_of_audio": "s of audio/s", "frames": "frames/s"}
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as 45s, 12m05s or 3h20m."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class Reporter:
+    """Progress of one run; silent where `console` is None."""
+
+    def __init__(self, name: str, console: Console | None) -> None:
+        self._console = console
+        self._name = name
+        self._bar: Progress | None = None
+        if console is not None and console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"))
+            self._bar = Progress(*columns, console=console)
+            self._task = self._bar.add_task(name, total=1.0, text="")
+        self._losses = ""
+
+    def __enter__(self) -> Reporter:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, count: str, progress: float, rate: float, left: float) -> None:
+        """Move the bar; `count` is "120/5000", `rate` in steps a second, `left` in seconds."""
+        if self._bar is not None:
+            text = f"{count}  {self._losses}  {rate:.1f} steps/s  {clock(left)} left"
+            self._bar.update(self._task, completed=progress, text=text)
+
+    def log(self, count: str, metrics: Mapping[str, float], rates: Mapping[str, float], left: float) -> None:
+        """Show the means since the last call."""
+        self._losses = _join({key[5:]: value for key, value in metrics.items() if key.startswith("loss/")})
+        if self._bar is None:
+            speed = "  ".join(f"{rate:.1f} {UNIT_NAMES[unit]}" for unit, rate in rates.items())
+            self.say(f"{self._name} {count}  {_join(metrics)}  {speed}  {clock(left)} left")
+
+    def validated(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show one held-out measurement."""
+        self.say(f"{self._name} {step} validation  {_join(metrics)}")
+
+    def say(self, line: str) -> None:
+        """Print one line above the bar."""
+        if self._console is not None:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _join(metrics: Mapping[str, float]) -> str:
+    return "  ".join(f"{key} {value:.4g}" for key, value in metrics.items())
