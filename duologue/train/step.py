@@ -65,7 +65,7 @@ class Stepper:
             DuologueError: the task yields a loss for an optimiser that it lacks, or its micro-batches differ in that.
         """
         lanes = [self.world.rank * self.accumulate + micro for micro in range(self.accumulate)]
-        _seed_globals(self.seed, step, self.world.rank)
+        _seed_globals(self.seed, step, self.world.rank, self.task.device)
         streams = [self.task.losses(step, batch_rng(self.seed, step, lane)) for lane in lanes]
         factor = self.schedule.factor(step, progress)
         skipped = 0
@@ -119,9 +119,12 @@ class Stepper:
         return True
 
 
-def _seed_globals(seed: int, step: int, rank: int) -> None:
+def _seed_globals(seed: int, step: int, rank: int, device: torch.device) -> None:
     """Seed every global generator anew: dropout and the like follow from (seed, step, rank) and from nothing before."""
-    words = np.random.SeedSequence([seed, step, rank, 1]).generate_state(3)
-    torch.manual_seed(int(words[0]))
-    np.random.seed(int(words[1]))
-    random.seed(int(words[2]))
+    words = [int(word) for word in np.random.SeedSequence([seed, step, rank, 1]).generate_state(4)]
+    # Not torch.manual_seed: where there is no GPU it queues a call, with its stack, for when there will be one.
+    torch.default_generator.manual_seed(words[0])
+    if device.type == "cuda":
+        torch.cuda.manual_seed(words[1])
+    np.random.seed(words[2])
+    random.seed(words[3])
