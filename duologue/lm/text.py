@@ -42,7 +42,8 @@ class TextTokenizer:
             end_of_word_suffix=WORD_END,
             show_progress=False,
         )
-        emphasis = [word for word in vocabulary for _ in range(50)]
+        # Every letter also as a whole word: it may close a word of which no longer piece is known.
+        emphasis = [word for word in (*vocabulary, "'", *"abcdefghijklmnopqrstuvwxyz") for _ in range(50)]
         tokenizer.train_from_iterator([*sentences, *emphasis], trainer)
         return cls(tokenizer)
 

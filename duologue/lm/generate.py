@@ -1,0 +1,179 @@
+"""Conversation, frame by frame: 80 ms of the user in, 80 ms of the system out, for a batch of independent rows.
+
+The one path from microphone to loudspeaker: `step` reads from top to bottom in the order in which sound flows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from duologue.audio.features import LogMelState
+from duologue.lm.backbone import BackboneState
+from duologue.lm.model import FRAME, SpeechLM
+from duologue.lm.reader import Reader, ReaderState
+from duologue.lm.sampling import Sampling
+from duologue.lm.score import AHEAD, SLOTS
+from duologue.lm.streams import ABSENT
+from duologue.lm.text import CUT, END, EOT, PAD
+from duologue.nn.streaming import State
+
+FADE = 160  # samples over which a reply dies away when it is cut
+
+
+@dataclass
+class ConversationState(State):
+    """All that mutates in the conversations of a batch."""
+
+    log_mel: LogMelState
+    encoder: State
+    thinker: BackboneState
+    reader: ReaderState
+    talker: BackboneState
+    decoder: State
+    speaking: Tensor  # (B,) 1 while a reply sounds
+    replying: Tensor  # (B,) 1 while a reply's words are being decided
+    heard_ids: Tensor  # (B, 32) pieces of the user's word that is not whole yet, plus 1
+
+
+@dataclass
+class StepOutput:
+    """What one frame brought, for every row of the batch."""
+
+    pcm: Tensor  # (B, 1280) float32 in [-1, 1]
+    heard: list[list[str]]  # the user's words completed in this frame
+    text: list[list[str]]  # the reply's words decided in this frame
+    spoken: list[list[tuple[str, float, float]]]  # reply words whose sound ended: start, end in seconds from this frame's
+    turn_end: list[bool]  # the user's turn was judged over
+    speaking: list[bool]  # a reply sounds in this frame
+    cut: list[bool]  # the reply was stopped because the user spoke over it
+    ended: list[bool]  # a reply came to its end with this frame
+
+
+class Generator:
+    """Holds conversations with one model; all state is in what `init_state` returns."""
+
+    def __init__(self, model: SpeechLM, sampling: Mapping[str, Sampling] | None = None, pace: float = 1.0) -> None:
+        self.model = model
+        self.sampling = dict(sampling or {})
+        self.pace = pace
+        self.reader = Reader(model.tokenizer, model.speller, model.pacer)
+        heard = {stream.name for stream in model.config.thinker_layout.heard}
+        self.hears_features, self.hears_codes = "user" in heard, "user_codes" in heard
+
+    def init_state(self, batch: int, seed: int = 0) -> ConversationState:
+        """The state of `batch` conversations that have not begun; `seed` matters only where a stream is sampled."""
+        model = self.model
+        state = ConversationState(
+            model.log_mel.init_state(batch),
+            cast(State, model.codec.init_encoder(batch)),
+            model.thinker.init_state(batch),
+            self.reader.init_state(batch),
+            model.talker.init_state(batch),
+            cast(State, model.codec.init_decoder(batch)),
+            torch.zeros(batch, dtype=torch.int64),
+            torch.zeros(batch, dtype=torch.int64),
+            torch.zeros(batch, 32, dtype=torch.int64),
+        )
+        state.thinker.seed += seed
+        state.talker.seed += seed
+        return state
+
+    @torch.inference_mode()
+    def step(self, pcm: Tensor, state: ConversationState, active: Tensor | None = None) -> StepOutput:
+        """Hear pcm (B, 1280), say the next frame. Rows where `active` (B,) is false sleep: nothing in them changes."""
+        rows = [row for row in range(len(pcm)) if active is None or bool(active[row])]
+        out = StepOutput(
+            torch.zeros(len(pcm), FRAME),
+            *([[] for _ in pcm] for _ in range(3)),  # type: ignore[arg-type]
+            *([False] * len(pcm) for _ in range(4)),  # type: ignore[arg-type]
+        )
+        said = self._think(pcm, state, active)
+        for row in rows:
+            self._take_words(row, int(said["heard"][row, 0]), int(said["text"][row, 0]), state, out)
+        self._talk(rows, state, out)
+        return out
+
+    def _think(self, pcm: Tensor, state: ConversationState, active: Tensor | None) -> dict[str, Tensor]:
+        """The thinker's frame: what was heard and what is to be said, one piece of text each."""
+        heard: dict[str, Tensor] = {"speaking": state.speaking[:, None]}
+        if self.hears_features:
+            heard["user"] = self.model.log_mel.step(pcm, state.log_mel, active)
+        if self.hears_codes:
+            codes = self.model.codec.encode_step(pcm, state.encoder, active)
+            heard["user_codes"] = codes.transpose(1, 2).flatten(1)
+        return self.model.thinker.step(heard, state.thinker, self.sampling, active)
+
+    def _take_words(self, row: int, heard: int, text: int, state: ConversationState, out: StepOutput) -> None:
+        """Act on the two pieces of text that the thinker wrote in one row."""
+        tokenizer = self.model.tokenizer
+        if heard == EOT:
+            out.turn_end[row] = True
+        elif heard > END and heard != CUT:
+            pending = [int(piece) - 1 for piece in state.heard_ids[row] if piece > 0][-31:] + [heard]
+            state.heard_ids[row] = 0
+            if tokenizer.closes_word(heard):
+                out.heard[row].append(tokenizer.decode(pending))
+            else:
+                state.heard_ids[row, : len(pending)] = torch.tensor(pending) + 1
+        if text == CUT:
+            out.cut[row] = bool(state.speaking[row])
+            state.replying[row] = 0
+        elif text == END:
+            self.reader.finish(state.reader, row)
+            state.replying[row] = 0
+        elif text != PAD:
+            if not state.replying[row]:
+                self._begin_reply(row, state)
+            word = self.reader.put(text, state.reader, row)
+            if word is not None:
+                out.text[row].append(word)
+
+    def _begin_reply(self, row: int, state: ConversationState) -> None:
+        """A new reply starts from a clean score, talker and decoder; one that still sounds gives way to it."""
+        only = torch.zeros(len(state.speaking), dtype=torch.bool)
+        only[row] = True
+        seed = state.talker.seed[row].item()
+        for part in (state.reader, state.talker, state.decoder):
+            part.reset(only)
+        state.talker.seed[row] = seed
+        state.replying[row] = 1
+
+    def _talk(self, rows: list[int], state: ConversationState, out: StepOutput) -> None:
+        """The talker's frame: the score's next 80 ms to codes, the codes to sound, in the rows that speak."""
+        speaking = [row for row in rows if self.reader.busy(state.reader, row)]
+        state.speaking[rows] = 0
+        if not speaking:
+            return
+        batch = len(state.speaking)
+        mask = torch.zeros(batch, dtype=torch.bool)
+        mask[speaking] = True
+        sounds = torch.full((batch, SLOTS), ABSENT)
+        ahead = torch.full((batch, AHEAD), ABSENT)
+        for row in speaking:
+            read = self.reader.read(state.reader, row, self.pace)
+            sounds[row], ahead[row] = torch.tensor(read.sounds), torch.tensor(read.ahead)
+            out.spoken[row] = read.words
+        heard = {"sounds": sounds, "ahead": ahead}
+        codes = self.model.talker.step(heard, state.talker, self.sampling, mask)["codes"]
+        codes = codes.clamp_min(0).unflatten(1, (self.model.codec_frames, -1)).transpose(1, 2)
+        pcm = self.model.codec.decode_step(codes, state.decoder, mask)
+        fade = torch.linspace(1, 0, FADE)
+        only = torch.zeros(batch, dtype=torch.bool)
+        for row in speaking:
+            out.speaking[row] = True
+            out.pcm[row] = pcm[row].clamp(-1, 1)
+            if out.cut[row]:
+                out.pcm[row, :FADE] *= fade
+                out.pcm[row, FADE:] = 0
+            if out.cut[row] or not self.reader.busy(state.reader, row):
+                out.ended[row] = True
+                only[row] = True
+            else:
+                state.speaking[row] = 1
+        if only.any():
+            state.reader.reset(only)

@@ -1,0 +1,134 @@
+"""A whole speech-to-speech model: the thinker that hears and decides the words, the talker that makes sound of them.
+
+    user pcm ─ log-mel ─┐                         text pieces ─ reader (speller, pacer) ─ score ─┐
+    (and/or user codes) ├─ thinker ─ heard, text ──────┘                                          ├─ talker ─ codes ─ codec ─ pcm
+    speaking? ──────────┘                                                                         ┘
+
+The thinker sees the user and its own words, never the sound of its reply: a deterministic voice would give the words
+away in training and leave the model lost in conversation. All it knows of the talker is whether it still speaks.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import nn
+
+from duologue.atomic import write_text
+from duologue.audio.features import BANDS, LogMel
+from duologue.codec.spectral import SpectralCodec, SpectralConfig
+from duologue.errors import ModelError
+from duologue.lm.backbone import Backbone, BackboneConfig
+from duologue.lm.pacer import Pacer, PacerConfig
+from duologue.lm.score import SLOTS, score_streams
+from duologue.lm.speller import Speller, SpellerConfig
+from duologue.lm.streams import Layout, Stream
+from duologue.lm.text import PAD, TextTokenizer
+from duologue.lm.weights import pack, read_weights, write_weights
+
+RATE = 16_000
+FRAME = 1_280  # samples: 80 ms
+FRAME_RATE = RATE / FRAME
+
+
+class SpeechLMConfig(BaseModel):
+    """Layouts and sizes of every part."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    thinker_layout: Layout
+    thinker: BackboneConfig
+    talker_layout: Layout
+    talker: BackboneConfig
+    speller: SpellerConfig
+    pacer: PacerConfig
+    codec: SpectralConfig
+
+
+def thinker_layout(vocabulary: int, *, features: bool = True, user_codes: tuple[int, int] | None = None) -> Layout:
+    """The duplex conversation: hears the user as log-mel `features`, as `user_codes` (books a frame, cardinality), or both.
+
+    `heard`, the user's words, is predicted and fed back; `text` follows it within the frame.
+    """
+    streams: list[Stream] = []
+    if features:
+        streams.append(Stream(name="user", role="heard", kind="features", size=BANDS, hops=SLOTS))
+    if user_codes is not None:
+        streams.append(Stream(name="user_codes", role="heard", books=user_codes[0], cardinality=user_codes[1]))
+    streams += [
+        Stream(name="speaking", role="heard", cardinality=2),
+        Stream(name="heard", role="predicted", cardinality=vocabulary, pad=PAD, pad_weight=0.3),
+        Stream(name="text", role="predicted", cardinality=vocabulary, pad=PAD, pad_weight=0.3, shares="heard"),
+    ]
+    return Layout(name="converse", streams=tuple(streams))
+
+
+def talker_layout(phones: int, codec: SpectralConfig) -> Layout:
+    """Text to speech: the score of phones is heard, the codes of each frame are predicted."""
+    repeats = FRAME // (codec.hop * codec.stride)
+    codes = Stream(
+        name="codes", role="predicted", cardinality=codec.cardinality, books=repeats * codec.books, tables=codec.books
+    )
+    return Layout(name="speak", streams=(*score_streams(phones), codes))
+
+
+class SpeechLM(nn.Module):
+    """The model in memory; `duologue.lm.generate.Generator` holds a conversation with it."""
+
+    def __init__(self, config: SpeechLMConfig, tokenizer: TextTokenizer) -> None:
+        super().__init__()
+        vocabulary = config.thinker_layout["text"].cardinality
+        if len(tokenizer) != vocabulary:
+            raise ModelError(f"the tokeniser has {len(tokenizer)} pieces, config.json expects {vocabulary}")
+        self.config = config
+        self.tokenizer = tokenizer
+        self.log_mel = LogMel()
+        self.thinker = Backbone(config.thinker_layout, config.thinker)
+        self.speller = Speller(config.speller)
+        self.pacer = Pacer(config.pacer)
+        self.talker = Backbone(config.talker_layout, config.talker)
+        self.codec = SpectralCodec(config.codec)
+
+    @property
+    def codec_frames(self) -> int:
+        """Codec frames in one frame of the model."""
+        return FRAME // self.codec.frame
+
+    def save(self, folder: str | os.PathLike[str], *, packed: bool = False) -> None:
+        """Write config.json, model.safetensors and tokenizer.json; `packed`: small, as models are shipped.
+
+        Raises:
+            DuologueError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        weights = self.state_dict()
+        write_weights(folder / "model.safetensors", pack(weights, ("thinker.", "talker.")) if packed else weights)
+        self.tokenizer.save(folder / "tokenizer.json")
+        write_text(folder / "config.json", self.config.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> SpeechLM:
+        """The model in `folder`, in evaluation mode, its weights in float32.
+
+        Raises:
+            ModelError: a file is missing, truncated, or does not fit the others.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise ModelError(f"no model folder at {folder}; it holds config.json, model.safetensors, tokenizer.json")
+        path = folder / "config.json"
+        if not path.is_file():
+            raise ModelError(f"{path} is missing; a model folder holds config.json, model.safetensors, tokenizer.json")
+        try:
+            config = SpeechLMConfig.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "file"
+            raise ModelError(f"{path} is no speech model's configuration: {field}: {first['msg']}") from error
+        model = cls(config, TextTokenizer.load(folder / "tokenizer.json"))
+        read_weights(folder / "model.safetensors", model)
+        return cast(SpeechLM, model.eval().requires_grad_(False))
