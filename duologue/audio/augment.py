@@ -77,12 +77,12 @@ def echo(user: np.ndarray, reply: np.ndarray, delay_s: float, level_db: float) -
 
 
 def coloured_noise(samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise (samples,) of unit power that falls with frequency to the `slope`: 0 white, 1 pink, 2 brown."""
+    """Noise (samples,) of unit power whose density falls with frequency to the `slope`: 0 white, 1 pink, 2 brown."""
     size = 2 ** max(samples, 2).bit_length()
     spectrum = rng.standard_normal(size // 2 + 1, np.float32) + 1j * rng.standard_normal(size // 2 + 1, np.float32)
     frequency = np.maximum(np.arange(size // 2 + 1) * RATE / size, 20.0)  # below hearing, no more than at 20 Hz
     noise = np.fft.irfft(spectrum * frequency ** (-slope / 2))[:samples]
-    return np.asarray(noise / np.sqrt(np.sum(noise**2) / max(samples, 1) + 1e-12), np.float32)
+    return np.asarray(noise / np.sqrt(np.sum(noise**2) / max(samples, 1) + 1e-30), np.float32)
 
 
 def hum(samples: int, rng: np.random.Generator) -> np.ndarray:
