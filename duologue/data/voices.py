@@ -103,7 +103,7 @@ def random_voice(rng: np.random.Generator, engine: Engine | None = None, exclude
             "rate": int(np.clip(NORMAL_RATE * np.exp(rng.normal(0, 0.17)), 110, 270)),
             "pitch": int(np.clip(rng.normal(50, 15), 15, 90)),
             "pitch_range": int(np.clip(rng.normal(50, 18), 5, 95)),
-            "volume": int(rng.integers(60, 121)),
+            "volume": int(rng.integers(50, 101)),
             "word_gap": int(rng.integers(0, 4)) if rng.random() < 0.3 else 0,
         }
     )
