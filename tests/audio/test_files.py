@@ -56,17 +56,17 @@ def test_stream_is_load_in_blocks_with_silence_at_the_end(tmp_path: Path) -> Non
         assert len(joined) - len(whole) < size
 
 
-def test_hours_stream_in_constant_memory(tmp_path: Path) -> None:
+def test_a_long_file_streams_in_constant_memory(tmp_path: Path) -> None:
     path = tmp_path / "long.flac"
     with Writer(path, 8000) as writer:
-        for _ in range(2 * 60):
+        for _ in range(30):
             writer.write(np.zeros(60 * 8000, np.float32))
     tracemalloc.start()
     samples = sum(len(block) for block in stream(path))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert abs(samples - 2 * 3600 * 16000) < 1280
-    assert peak < 5e6
+    assert abs(samples - 1800 * 16000) < 1280
+    assert peak < 2e6  # the whole would be 115 MB
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000, 44100])
