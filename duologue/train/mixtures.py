@@ -1,0 +1,102 @@
+"""Where a thinker's training batches come from: dialogues as text, and scenes as sound, on the same frame grid."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from duologue.data.domain import Exchange
+from duologue.data.prepare import SceneShards
+from duologue.lm.score import SLOTS
+from duologue.lm.streams import ABSENT
+from duologue.lm.text import END, EOT, PAD, TextTokenizer
+
+Batch = dict[str, Tensor]
+"""Streams by name: tokens (B, F, books) int64, features (B, F * hops, size) float32. `ABSENT` tokens are not learned."""
+
+
+class Source(ABC):
+    """Draws batches of one kind."""
+
+    @abstractmethod
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """A batch that is a pure function of `rng`."""
+
+
+class TextDialogues(Source):
+    """Conversations without sound: the user's words, the end of the turn, the answer's words, a piece a frame.
+
+    Empty frames are strewn between the user's words, so that what is learned here carries over to speech, where a word
+    lasts several frames. Learning to predict the user's words is left to the scenes.
+
+    Args:
+        draw: makes a dialogue from a generator.
+        rows, frames: the shape of a batch; dialogues follow one another until a row is full.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[[np.random.Generator], Sequence[Exchange]],
+        tokenizer: TextTokenizer,
+        rows: int,
+        frames: int,
+    ) -> None:
+        self.draw, self.tokenizer, self.rows, self.frames = draw, tokenizer, rows, frames
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        heard = np.full((self.rows, self.frames), PAD, dtype=np.int64)
+        text = np.full((self.rows, self.frames), PAD, dtype=np.int64)
+        for row in range(self.rows):
+            self._fill(heard[row], text[row], rng)
+        return {"heard": torch.from_numpy(heard)[..., None], "text": torch.from_numpy(text)[..., None]}
+
+    def _fill(self, heard: np.ndarray, text: np.ndarray, rng: np.random.Generator) -> None:
+        place = 0
+        while True:
+            stretch = rng.choice((0.0, 1.0, 3.0))  # mean empty frames between words in this dialogue
+            for exchange in self.draw(rng):
+                question: list[int] = []
+                for word in exchange.user.split():
+                    question += [*self.tokenizer.encode(word), *[PAD] * rng.poisson(stretch)]
+                answer = [*self.tokenizer.encode(exchange.reply), END]
+                start = place + len(question)
+                if start + len(answer) >= len(heard):
+                    return
+                heard[place:start] = question
+                heard[start] = EOT
+                text[start : start + len(answer)] = answer
+                place = start + len(answer) + rng.poisson(stretch)
+
+
+class Scenes(Source):
+    """Prepared scenes: features of the user's channel, and the labels of every frame.
+
+    Rows are cut or filled up to `frames`. A scene longer than that is cut at a random frame.
+    """
+
+    def __init__(self, shards: SceneShards, rows: int, frames: int) -> None:
+        self.shards, self.rows, self.frames = shards, rows, frames
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        return self.collate(rng.integers(len(self.shards), size=self.rows), rng)
+
+    def collate(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
+        """The scenes at `indices`; without `rng` a long one loses its end."""
+        features = np.zeros((len(indices), self.frames * SLOTS, 80), dtype=np.float32)
+        labels = np.full((len(indices), self.frames, 4), ABSENT, dtype=np.int64)
+        for row, index in enumerate(indices):
+            scene_features, scene_labels = self.shards[int(index)]
+            spare = max(0, len(scene_labels) - self.frames)
+            start = int(rng.integers(spare + 1)) if rng is not None else 0
+            part = scene_labels[start : start + self.frames]
+            labels[row, : len(part)] = part
+            features[row, : len(part) * SLOTS] = scene_features[start * SLOTS : (start + len(part)) * SLOTS]
+        tokens = torch.from_numpy(labels)
+        heard, text, speaking, known = tokens.unbind(-1)
+        heard = torch.where(known == 0, ABSENT, heard)  # words without known times are not learned
+        streams = {"heard": heard, "text": text, "speaking": speaking}
+        return {"user": torch.from_numpy(features)} | {name: value[..., None] for name, value in streams.items()}

@@ -1,0 +1,102 @@
+"""Training the thinker: text first, then listening and conversing, by the mixture of its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from duologue.lm.backbone import Backbone, next_token_loss
+from duologue.lm.streams import ABSENT
+from duologue.train.mixtures import Batch, Source
+from duologue.train.optim import optimizer_for
+from duologue.train.task import Task
+
+
+class ThinkerTraining(BaseModel):
+    """Rates and regularisation of a thinker's stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lr: float = Field(default=2e-3, gt=0)
+    muon_lr: float | None = 2e-3
+    weight_decay: float = 0.02
+    history_noise: float = Field(default=0.1, ge=0, le=1)
+    """Largest share of the fed-back tokens that are hidden or replaced in a row; each row draws its own share."""
+    compile: bool = False
+
+
+class ThinkerTask(Task):
+    """Next-token training of one layout over a mixture of sources.
+
+    Args:
+        model: the backbone to train.
+        sources: name -> (source, share of the steps).
+        evaluate: free-running figures of the model, for validation.
+    """
+
+    def __init__(
+        self,
+        model: Backbone,
+        sources: Mapping[str, tuple[Source, float]],
+        config: ThinkerTraining,
+        evaluate: Callable[[Backbone], dict[str, float]],
+        fingerprints: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = model.layout.name
+        self.modules = self.model = model
+        self.config = config
+        self.sources = dict(sources)
+        self.evaluate = evaluate
+        self.metrics: dict[str, float] = {}
+        self._fingerprints = dict(fingerprints or {})
+        self._run = torch.compile(model) if config.compile else model
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        config = self.config
+        optimizer = optimizer_for(
+            self.model,
+            config.lr,
+            muon_lr=config.muon_lr,
+            weight_decay=config.weight_decay,
+            outer=("tables", "heads", "place"),
+        )
+        return {"model": optimizer}
+
+    def losses(self, step: int, rng: np.random.Generator) -> Iterator[tuple[str, Tensor]]:
+        names = list(self.sources)
+        shares = np.array([share for _, share in self.sources.values()])
+        name = names[rng.choice(len(names), p=shares / shares.sum())]
+        batch = {key: value.to(self.device) for key, value in self.sources[name][0].batch(rng).items()}
+        history = self._noised(batch, rng)
+        _, logits = self._run(batch, history)
+        parts = next_token_loss(self.model.layout, logits, self.model.targets(batch))
+        if "user" not in batch and "user_codes" not in batch:
+            parts.pop("heard", None)  # without sound, which words the user says cannot be known
+        frames = next(iter(parts.values())).new_tensor(batch["text"].numel()).item()
+        self.metrics |= {f"{name}/{stream}": loss.item() for stream, loss in parts.items()} | {"frames": frames}
+        yield "model", torch.stack(list(parts.values())).sum()
+
+    def _noised(self, batch: Batch, rng: np.random.Generator) -> dict[str, Tensor]:
+        """The model's own past as it may look in conversation: some of it missing or wrong."""
+        history: dict[str, Tensor] = {}
+        for stream in self.model.layout.predicted:
+            tokens = batch[stream.name]
+            share = rng.uniform(0, self.config.history_noise, size=(len(tokens), 1, 1))
+            share *= rng.random((len(tokens), 1, 1)) < 0.5
+            hit = torch.from_numpy(rng.random(tokens.shape) < share).to(tokens.device)
+            other = torch.from_numpy(rng.integers(stream.cardinality, size=tuple(tokens.shape))).to(tokens.device)
+            hidden = torch.from_numpy(rng.random(tokens.shape) < 0.5).to(tokens.device)
+            # Only words are noised: an empty frame that claims a word would teach the model to distrust silence.
+            hit &= tokens != (stream.pad if stream.pad is not None else ABSENT)
+            history[stream.name] = torch.where(hit, torch.where(hidden, stream.pad or 0, other), tokens)
+        return history
+
+    def validate(self, step: int) -> dict[str, float]:
+        return self.evaluate(self.model)
+
+    def fingerprints(self) -> dict[str, str]:
+        return self._fingerprints
