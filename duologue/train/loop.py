@@ -32,7 +32,7 @@ class LoopConfig(BaseModel):
     steps: PositiveInt | None = None
     seconds: PositiveFloat | None = None
     """Wall clock of the whole run, validation included, counted on across resumes."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     accumulate: PositiveInt = 1
     """Micro-batches whose gradients are averaged for one update."""
     clip: PositiveFloat | None = 1.0
@@ -40,7 +40,7 @@ class LoopConfig(BaseModel):
     schedule: Schedule = Field(default_factory=Schedule)
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 runs the forward pass under autocast; weights and optimisers stay in fp32."""
-    ema: float | None = Field(None, gt=0, lt=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights, which then are validated and shipped."""
     nonfinite_limit: PositiveInt = 10
     """Steps in a row without a finite loss after which training gives up."""
@@ -178,6 +178,7 @@ class _Loop:
                 self._save()
         if self.stopped:
             self._save()
+            distributed.barrier()  # nobody leaves, and so brings the others down, before the checkpoint is written
             said = f"{self.task.name}: stopped at step {self.step}; run the same command again to go on"
             self.reporter.say(f"{said} from {self.saved}" if self.saved else said)
             raise Interrupted

@@ -36,7 +36,8 @@ class Schedule(BaseModel):
         if self.shape == "cosine":
             fall = 0.5 * (1 + math.cos(math.pi * progress))
         elif self.shape == "wsd":
-            fall = 1 - math.sqrt(max(0.0, (progress - (1 - self.decay)) / self.decay))
+            decayed = (progress - (1 - self.decay)) / self.decay
+            fall = 1 - math.sqrt(min(max(decayed, 0.0), 1.0))
         else:
             return rise
         return rise * (self.floor + (1 - self.floor) * fall)

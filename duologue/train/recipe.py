@@ -78,10 +78,10 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
         if isinstance(branch.get(path[-1]), dict):
             raise ConfigError(f"{key} is given a value, and so is a setting inside it; give one of them")
         branch[path[-1]] = value.strip()
-    return _apply(config, tree, "", sorted(_keys(config)))
+    return _apply(config, tree, "", list(_keys(config)))
 
 
-def _apply(config: Config, tree: dict[str, Any], prefix: str, known: list[str]) -> Config:
+def _apply(config: Config, tree: dict[str, Any], prefix: str, known: Sequence[str]) -> Config:
     fields = type(config).model_fields
     values = {name: getattr(config, name) for name in fields}
     for name, given in tree.items():
@@ -129,17 +129,15 @@ def _first(error: ValidationError) -> str:
     return message[0].lower() + message[1:]
 
 
-def _suggest(key: str, known: list[str]) -> str:
+def _suggest(key: str, known: Sequence[str]) -> str:
     leaf = key.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(key, known, 1) or [k for k in known if k.rsplit(".", 1)[-1] == leaf]
-    near = near or difflib.get_close_matches(leaf, [k.rsplit(".", 1)[-1] for k in known], 1, 0.6)
+    near = difflib.get_close_matches(key, known, 1) or [name for name in known if name.rsplit(".", 1)[-1] == leaf]
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 
 
 def _keys(config: BaseModel, prefix: str = "") -> Iterator[str]:
     for name in type(config).model_fields:
+        yield prefix + name
         value = getattr(config, name)
         if isinstance(value, BaseModel):
             yield from _keys(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name
