@@ -135,6 +135,7 @@ class _Loop:
         self.ema = Ema(task.modules, config.ema) if config.ema is not None else None
         self.log: MetricsLog | None = None
         self.window = Window()
+        self.rates: dict[str, float] = {}
         self.step = self.skipped = self.skipped_in_row = 0
         self.elapsed = 0.0
         self.saved: Path | None = None
@@ -233,16 +234,16 @@ class _Loop:
     def _report(self) -> None:
         rates = self.window.rates()
         count = f"{self.step}/{self.config.steps}" if self.config.steps else str(self.step)
-        left = self._left(rates["steps"])
-        self.reporter.step(count, self._progress(), rates["steps"], left)
+        shown = self.rates or rates  # those of the last whole window, for a window's first steps tell little
+        self.reporter.step(count, self._progress(), shown, self._left(shown["steps"]))
         if self.step % self.config.log_every:
             return
         means = self.window.means() | ({"skipped": float(self.skipped)} if self.skipped else {})
-        self.reporter.log(count, means, rates, left)
+        self.reporter.log(count, means, rates, self._left(rates["steps"]))
         if self.log is not None:
             timing = {"time/elapsed": self.elapsed, **{f"time/{unit}": rate for unit, rate in rates.items()}}
             self.log.write(self.step, {f"train/{key}": value for key, value in means.items()} | timing)
-        self.window = Window()
+        self.window, self.rates = Window(), rates
 
     def _validation_due(self) -> bool:
         every = self.config.validate_every

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duologue.atomic import write_text
+from duologue.audio.files import save
 from duologue.errors import DuologueError
 
 if TYPE_CHECKING:
@@ -99,8 +100,6 @@ class MetricsLog:
 
     def audio(self, step: int, samples: Mapping[str, np.ndarray]) -> None:
         """Write samples, (T,) or (C, T) at 16 kHz, as `samples/step-0001200/NAME.wav` and to TensorBoard."""
-        from duologue.audio.files import save
-
         for name, pcm in samples.items():
             save(self.run / "samples" / f"step-{step:07d}" / f"{name}.wav", pcm)
             if self._board is not None:

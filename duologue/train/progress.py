@@ -42,18 +42,17 @@ class Reporter:
         if self._bar is not None:
             self._bar.stop()
 
-    def step(self, count: str, progress: float, rate: float, left: float) -> None:
-        """Move the bar; `count` is "120/5000", `rate` in steps a second, `left` in seconds."""
+    def step(self, count: str, progress: float, rates: Mapping[str, float], left: float) -> None:
+        """Move the bar; `count` is "120/5000", `rates` are units a second, `left` is in seconds."""
         if self._bar is not None:
-            text = f"{count}  {self._losses}  {rate:.1f} steps/s  {clock(left)} left"
+            text = f"{count}  {self._losses}  {_speed(rates)}  {clock(left)} left"
             self._bar.update(self._task, completed=progress, text=text)
 
     def log(self, count: str, metrics: Mapping[str, float], rates: Mapping[str, float], left: float) -> None:
         """Show the means since the last call."""
         self._losses = _join({key[5:]: value for key, value in metrics.items() if key.startswith("loss/")})
         if self._bar is None:
-            speed = "  ".join(f"{rate:.1f} {UNIT_NAMES[unit]}" for unit, rate in rates.items())
-            self.say(f"{self._name} {count}  {_join(metrics)}  {speed}  {clock(left)} left")
+            self.say(f"{self._name} {count}  {_join(metrics)}  {_speed(rates)}  {clock(left)} left")
 
     def validated(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show one held-out measurement."""
@@ -67,3 +66,7 @@ class Reporter:
 
 def _join(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{key} {value:.4g}" for key, value in metrics.items())
+
+
+def _speed(rates: Mapping[str, float]) -> str:
+    return "  ".join(f"{rate:.1f} {UNIT_NAMES[unit]}" for unit, rate in rates.items())
