@@ -7,8 +7,10 @@ be repeated is drawn afresh; every word of it occurs in training.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -39,9 +41,6 @@ _OPERAND_CATEGORIES = ("plus", "minus", "times")
 _BY_CATEGORY: dict[str, list[Intent]] = defaultdict(list)
 for _intent in REQUESTS:
     _BY_CATEGORY[_intent.category].append(_intent)
-_GAPPED = tuple(
-    intent for intent in REQUESTS if intent.slots and intent.category not in ("context", "repeat", "control")
-)
 _AGAIN = next(intent for intent in REQUESTS if intent.name == "again")
 _FOLLOWING = 0.45
 """How many turns of a dialogue lean on the turn before, where they can."""
@@ -95,13 +94,13 @@ def dialogue(rng: np.random.Generator, split: Split, turns: int, held: Held | No
 def understand(user: str, history: Sequence[Exchange] = ()) -> Exchange:
     """What a sentence asks for, after the turns before, and the reply to it; for any sentence at all."""
     before = history[-1] if history else None
+    index = _by_first_word()
     for reading in politeness.readings(user):
-        for intent in REQUESTS:
-            for wording, pattern in intent.patterns:
-                match = pattern.fullmatch(reading)
-                said = intent.respond(match.groupdict(), before) if match else None
-                if said is not None:
-                    return _exchange(user, said, intent, wording, before)
+        for intent, wording, pattern in index.get(reading.partition(" ")[0], index["{"]):
+            match = pattern.fullmatch(reading)
+            said = intent.respond(match.groupdict(), before) if match else None
+            if said is not None:
+                return _exchange(user, said, intent, wording, before)
     return _exchange(user, unknown.REPLY, unknown.SENTENCES, "", before)
 
 
@@ -122,6 +121,22 @@ def vocabulary() -> list[str]:
             said = None if values is None else intent.respond(values, None)
             found |= set(said.reply.split()) if said else set()
     return sorted(found)
+
+
+_Candidate = tuple[Intent, str, re.Pattern[str]]
+
+
+@cache
+def _by_first_word() -> dict[str, list[_Candidate]]:
+    """The wordings that may have made a sentence, by its first word; under "{" those that begin with a slot."""
+    firsts = {wording.partition(" ")[0] for intent in REQUESTS for wording in intent.wordings}
+    index: dict[str, list[_Candidate]] = {"{": [], **{first: [] for first in firsts if first[0] != "{"}}
+    for intent in REQUESTS:
+        for wording, pattern in intent.patterns:
+            first = wording.partition(" ")[0]
+            for candidates in index.values() if first[0] == "{" else (index[first],):
+                candidates.append((intent, wording, pattern))
+    return index
 
 
 def _exchange(user: str, said: Say, intent: Intent, wording: str, before: Exchange | None) -> Exchange:
@@ -165,6 +180,17 @@ def _sample_context(rng: np.random.Generator, split: Split, held: Held) -> Excha
             return exchange
 
 
+@cache
+def _gapped(split: Split) -> tuple[tuple[Intent, str], ...]:
+    """The wordings of a split that ask about something definite, so that other words make no sense in them."""
+    return tuple(
+        (intent, wording)
+        for intent in REQUESTS
+        if intent.slots and intent.category not in ("context", "repeat", "control")
+        for wording in wordings_of(intent.wordings, split)
+    )
+
+
 def _sample_unknown(rng: np.random.Generator, split: Split, held: Held) -> Exchange:
     """Everyday sentences, random words, and wordings of the domain with words that make no sense in them."""
     side: Split = split if held == "wording" else "train"
@@ -177,9 +203,8 @@ def _sample_unknown(rng: np.random.Generator, split: Split, held: Held) -> Excha
         elif kind < 0.75:
             user, wording = unknown.word_salad(rng), unknown.SALAD
         else:
-            intent = _GAPPED[rng.integers(len(_GAPPED))]
-            options = wordings_of(intent.wordings, side)
-            wording = options[rng.integers(len(options))]
+            options = _gapped(side)
+            intent, wording = options[rng.integers(len(options))]
             user, wording = unknown.misfit(rng, intent, wording), f"unknown/{intent.name}/{wording}"
         if user and understand(user).key == unknown.REPLY.key:
             said = unknown.REPLY

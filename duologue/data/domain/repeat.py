@@ -39,11 +39,12 @@ INTENTS = (
         "repeat",
         "repeat",
         phrases(
-            """repeat after me {words}, please repeat after me {words}, say after me {words}, say {words}
-            repeat {words}, can you say {words}, can you repeat {words}, please say {words}, please repeat {words}
-            repeat the words {words}, repeat these words {words}, say the words {words}, say these words {words}
-            repeat what i say {words}, say what i say {words}, say it after me {words}, now repeat {words}
-            now say {words}, repeat this {words}, say this {words}, i say {words}, i want to hear {words}"""
+            """repeat after me {words}, say {words}, repeat {words}, say after me {words}
+            please repeat after me {words}, can you say {words}, can you repeat {words}, please say {words}
+            please repeat {words}, repeat the words {words}, repeat these words {words}, say the words {words}
+            say these words {words}, repeat what i say {words}, say what i say {words}, say it after me {words}
+            now repeat {words}, now say {words}, repeat this {words}, say this {words}
+            i say {words}, i want to hear {words}"""
         ),
         _respond,
         slots={"words": Slot(r"[a-z]+(?: [a-z]+){0,3}", lambda _rng: "", _KNOWN)},

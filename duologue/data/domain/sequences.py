@@ -56,16 +56,16 @@ NEIGHBOURS: dict[str, Neighbour] = {
 }
 
 _AFTER = phrases(
-    """what comes after {x}, which {kind} comes after {x}, what {kind} comes after {x}, what {kind} follows {x}
+    """what comes after {x}, what is after {x}, what follows {x}, what comes right after {x}
+    which {kind} comes after {x}, what {kind} comes after {x}, what {kind} follows {x}
     what is the {kind} after {x}, what is the next {kind} after {x}, the {kind} after {x}
-    what comes right after {x}, what {kind} is next after {x}, which {kind} is right after {x}, what is after {x}
-    what follows {x}, what is the {kind} that comes after {x}, give me the {kind} after {x}
-    name the {kind} after {x}"""
+    what {kind} is next after {x}, which {kind} is right after {x}, what is the {kind} that comes after {x}
+    give me the {kind} after {x}, name the {kind} after {x}"""
 )
 _BEFORE = phrases(
-    """what comes before {x}, which {kind} comes before {x}, what {kind} comes before {x}
-    what is the {kind} before {x}, the {kind} before {x}, what comes right before {x}
-    which {kind} is right before {x}, what {kind} is just before {x}, what is before {x}, what comes just before {x}
+    """what comes before {x}, what is before {x}, what comes right before {x}, what comes just before {x}
+    which {kind} comes before {x}, what {kind} comes before {x}, what is the {kind} before {x}
+    the {kind} before {x}, which {kind} is right before {x}, what {kind} is just before {x}
     what is the {kind} that comes before {x}, give me the {kind} before {x}, name the {kind} before {x}
     what {kind} is before {x}"""
 )
@@ -162,18 +162,22 @@ _COUNT = phrases(
     """count from {a} to {b}, count {a} to {b}, count from {a} up to {b}, start at {a} and count to {b}
     start counting at {a} and stop at {b}, give me the numbers from {a} to {b}, say the numbers from {a} to {b}
     name the numbers from {a} to {b}, what are the numbers from {a} to {b}, count for me from {a} to {b}
-    go from {a} to {b}, can you count from {a} to {b}, begin at {a} and count to {b}, keep counting from {a} to {b}"""
+    go from {a} to {b}, can you count from {a} to {b}, begin at {a} and count to {b}, keep counting from {a} to {b}
+    start at {a} and go to {b}, go up or down from {a} to {b}
+    say all the numbers from {a} to {b}, give me all the numbers from {a} to {b}, count the numbers from {a} to {b}"""
 )
 _COUNT_UP = phrases(
     """count to {b}, count up to {b}, can you count to {b}, start counting and stop at {b}, count the numbers up to {b}
     say the numbers up to {b}, give me the numbers up to {b}, count for me up to {b}, name the numbers up to {b}
-    start at the beginning and count to {b}"""
+    start at the beginning and count to {b}, say all the numbers up to {b}, give me all the numbers up to {b}
+    count all the numbers to {b}"""
 )
 _COUNT_DOWN = phrases(
     """count backwards from {a}, count down from {a}, count back from {a}, can you count backwards from {a}
     start at {a} and count backwards, start at {a} and count down, begin at {a} and count down
     give me a countdown from {a}, go backwards from {a}, say the numbers backwards from {a}
-    count for me backwards from {a}"""
+    count for me backwards from {a}, count for me down from {a}, say the numbers down from {a}
+    begin at {a} and go backwards"""
 )
 _TERMS = Slot(rf"{numbers.NUMBER} {numbers.NUMBER} {numbers.NUMBER}", lambda _rng: "", numbers.WORDS)
 _SHORT = number(2, LONGEST_COUNT)
@@ -187,7 +191,8 @@ INTENTS = (
             """{series} what comes next, what comes next {series}, what number comes next {series}
             {series} what is the next number, what is the next number {series}, what comes after {series}
             continue {series}, {series} and then what, {series} what number follows, go on {series}
-            which number is next {series}"""
+            which number is next {series}, what number is next {series}, {series} what number comes next
+            {series} which number is next, {series} what is next"""
         ),
         _series,
         slots={"series": _TERMS},

@@ -12,7 +12,10 @@ from duologue.data.domain.politeness import readings
 Split = Literal["train", "dev", "test"]
 Held = Literal["none", "wording", "content"]
 
-_TEST, _DEV = 0.1, 0.2
+_SHARE = 0.1
+"""The share of a request's wordings that goes to test, and as much to dev."""
+_USUAL = 4
+"""So many wordings, the first of each request, are always trained."""
 _FEWEST = 6
 """A request with fewer wordings than this has all of them in training."""
 
@@ -29,20 +32,36 @@ def _core(wording: str) -> str:
 
 @cache
 def wordings_of(wordings: tuple[str, ...], split: Split) -> tuple[str, ...]:
-    """The wordings of one request that belong to a split: about 10% to test, 10% to dev, at least one to each.
+    """The wordings of one request that belong to a split: about 10% to test, 10% to dev, the rest to train.
 
-    The side of a wording depends on its text alone, without polite words, so that no draw of a training wording reads
-    like a held-out one, and a text that two requests share falls on the same side (save where a request would otherwise
-    have none).
+    The first few, the usual ways of asking, are always trained, and no wording is held out that has a word which no
+    trained wording of the request has: what is measured is a new arrangement of known words. Wordings that differ by
+    polite words alone stay together, so that no draw of a trained wording reads like a held-out one.
     """
+    return tuple(wording for wording, side in _sides(wordings).items() if side == split)
+
+
+@cache
+def _sides(wordings: tuple[str, ...]) -> dict[str, Split]:
+    sides: dict[str, Split] = dict.fromkeys(wordings, "train")
     if len(wordings) < _FEWEST:
-        return wordings if split == "train" else ()
-    places = {wording: _place(_core(wording)) for wording in wordings}
-    test = max(_TEST, min(places.values()))
-    dev = max(_DEV, min(place for place in places.values() if place > test))
-    sides = {"test": (-1.0, test), "dev": (test, dev), "train": (dev, 1.0)}
-    low, high = sides[split]
-    return tuple(wording for wording, place in places.items() if low < place <= high)
+        return sides
+    usual = {_core(wording) for wording in wordings[:_USUAL]}
+    cores = sorted({_core(wording) for wording in wordings} - usual, key=_place)
+    quota = max(1, round(_SHARE * len(wordings)))
+    held: tuple[Split, ...] = ("test", "dev")
+    for split in held:
+        for core in cores:
+            group = [wording for wording in wordings if _core(wording) == core and sides[wording] == "train"]
+            rest = [wording for wording, side in sides.items() if side == "train" and wording not in group]
+            free = quota - list(sides.values()).count(split)
+            if 0 < len(group) <= free and _words(group) <= _words(rest):
+                sides |= dict.fromkeys(group, split)
+    return sides
+
+
+def _words(wordings: Sequence[str]) -> set[str]:
+    return {word for wording in wordings for word in wording.split()}
 
 
 def content_split(key: str) -> Split:
