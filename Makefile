@@ -1,0 +1,43 @@
+# The front door. Each target makes .venv when it is needed; the README says the same in plain pip and commands.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+QUESTION ?= examples/question.wav
+
+.PHONY: help talk test lint types box tiny clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+talk: $(VENV)/.core  ## ask the model in the box a spoken question; its spoken reply goes to reply.wav
+	$(BIN)/duologue talk $(QUESTION) -o reply.wav
+
+test: $(VENV)/.dev  ## run all tests, one thread each, on all cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q -rs
+
+lint: $(VENV)/.dev  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev  ## check types
+	$(BIN)/mypy
+
+box: $(VENV)/.dev  ## make the model in the box from nothing: synthesise, train, evaluate, pack (hours)
+	$(BIN)/duologue train recipes/box.py
+
+tiny: $(VENV)/.dev  ## the same recipe's small sister, in two minutes
+	$(BIN)/duologue train recipes/tiny.py
+
+clean:  ## remove .venv and what tools left behind
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A stamp appears only when its installation has succeeded, so one that was stopped is begun again.
+$(VENV)/.core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) -e '.[dev]'
+	@touch $@

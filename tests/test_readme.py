@@ -1,0 +1,88 @@
+"""What the README tells a newcomer to type, typed: its Python, its commands, its links and its make targets."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from systems.simple import write_tiny_model
+
+from duologue import cli
+from duologue.systems import registry
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+LINES = [line.partition("  #")[0].strip() for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
+COMMANDS = [line for line in LINES if line.startswith("duologue ")]
+CANNOT_RUN = {
+    "--mic": "it needs a sound card",
+    " | ": "it is a pipe",
+    "duologue train": "it takes longer than a test may; .ci/run trains the tiny recipe",
+    "duologue synthesize": "tests/test_cli.py runs it",
+}
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("untrained"))
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the examples; where no model is in the box, an untrained one of the same parts stands in."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    if not (registry.BOX / "model.safetensors").is_file():
+        monkeypatch.setattr(registry, "BOX", untrained)
+    return tmp_path
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(PYTHON) == 1
+    assert len(COMMANDS) >= 5
+
+
+def test_the_python_runs(newcomer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(newcomer.iterdir())
+    exec(compile(PYTHON[0], "README.md", "exec"), {})
+    assert capsys.readouterr().out or set(newcomer.iterdir()) - before
+
+
+def test_the_commands_run_in_order(newcomer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in COMMANDS:
+        if not any(mark in line for mark in CANNOT_RUN):
+            code = cli.main(shlex.split(line)[1:])
+            printed = capsys.readouterr()
+            assert code == 0, f"{line}\n{printed.err}"
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_options_exist(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = shlex.split(line.partition(" | ")[0])[1:]
+    depth = 2 if words[0] == "codec" else 1
+    cli.main([*words[:depth], "--help"])
+    help_text = capsys.readouterr().out
+    for word in words[depth:]:
+        if re.match(r"--?[a-z]", word):
+            assert word in help_text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_links_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / document).read_text()):
+        assert "://" in target or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_make_targets_exist(document: str) -> None:
+    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", (ROOT / document).read_text(), re.M))
+    for pair in re.findall(r"`make ([a-z]+)|^make ([a-z]+)", (ROOT / document).read_text(), re.M):
+        assert "".join(pair) in known
