@@ -1,0 +1,307 @@
+"""From nothing to training shards: scenes are drawn, composed, degraded and turned into features and labels.
+
+A chunk of 64 scenes is a pure function of the settings and its number, and its shards appear whole or not at all. So
+any number of workers give the same files, and a run that was stopped goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import bisect
+import logging
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from duologue.atomic import write_text
+from duologue.audio.augment import Augmenter
+from duologue.audio.features import LogMel
+from duologue.data import domain
+from duologue.data.dialogues import (
+    BACKCHANNELS,
+    Pcm,
+    Scene,
+    SceneConfig,
+    Turn,
+    compose,
+    frame_labels,
+    with_echo,
+)
+from duologue.data.recordings import Recordings
+from duologue.data.shards import ShardReader, ShardWriter
+from duologue.data.splits import ASSISTANT, Split, voice_split
+from duologue.data.spoken import Spoken
+from duologue.data.synthesize import Voice, speak, voices
+from duologue.errors import DataError
+from duologue.lm.text import TextTokenizer
+
+CHUNK = 64  # scenes
+SETTINGS = "prepare.json"
+ESPEAK_RATE, ESPEAK_PITCH = (110, 240), (20, 80)
+FLITE_RATE, FLITE_PITCH = (130, 233), (38, 99)  # durations x .75 to 1.35; about 80 to 165 Hz for a man's voice
+VOLUME = (60, 120)
+SNR_DB = (0.0, 30.0)
+
+log = logging.getLogger(__name__)
+
+
+class Shares(BaseModel):
+    """How often each kind of scene is drawn; only the proportions count."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dialogue: float = Field(0.72, ge=0)
+    words: float = Field(0.20, ge=0)
+    unknown: float = Field(0.03, ge=0)
+    silence: float = Field(0.05, ge=0)
+
+
+class PrepareConfig(BaseModel):
+    """What to draw, from whom, and where to put it.
+
+    `speech` is a folder of real recordings; without it all voices are synthetic. A `tokenizer` that is not there yet
+    is trained. `clean_share` of the scenes skip the rooms, noises and lines, which spare many others besides.
+    `workers` changes nothing but the time it takes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folder: Path
+    tokenizer: Path
+    scenes: int = Field(ge=1)
+    seed: int = Field(0, ge=0)
+    split: Split = "train"
+    speech: Path | None = None
+    turns: tuple[int, int] = (1, 5)
+    shares: Shares = Shares()
+    espeak_share: float = Field(0.75, ge=0, le=1)
+    clean_share: float = Field(0.3, ge=0, le=1)
+    scene: SceneConfig = SceneConfig()
+    workers: int = Field(1, ge=1)
+
+
+class SceneDrawer:
+    """Draws scenes of one split: who speaks, what is said, and how it sounds at the microphone.
+
+    Raises:
+        DataError: the split has no synthetic voice on this machine, or the assistant's voice is missing.
+    """
+
+    def __init__(self, config: PrepareConfig, tokenizer: TextTokenizer) -> None:
+        self.config, self.tokenizer = config, tokenizer
+        self.recordings = Recordings(config.speech, config.split) if config.speech else None
+        sounds = (self.recordings.noises, self.recordings.rooms) if self.recordings else ([], [])
+        # The scene has drawn the level already.
+        self.augmenter = Augmenter(*sounds, gain=0.0, snr_db=SNR_DB)
+        ours = [voice for voice in voices() if voice_split(voice.engine, voice.name) == config.split]
+        self.espeak = [voice for voice in ours if voice.engine == "espeak"]
+        self.others = [voice for voice in ours if voice.engine != "espeak"]
+        if not ours:
+            raise DataError(f"this machine has no synthetic voice of the {config.split} split; install espeakng-loader")
+        if not any(voice.engine == "flite" and voice.name == ASSISTANT for voice in voices()):
+            raise DataError(f"replies need flite's voice {ASSISTANT}; install the program flite")
+
+    def voice(self, rng: np.random.Generator) -> Voice:
+        """A user's voice: any voice of the split, at any everyday rate, pitch and volume."""
+        espeak = bool(self.espeak) and (not self.others or rng.random() < self.config.espeak_share)
+        group = self.espeak if espeak else self.others
+        rate, pitch = (ESPEAK_RATE, ESPEAK_PITCH) if espeak else (FLITE_RATE, FLITE_PITCH)
+        changes = {
+            "rate": int(rng.integers(*rate, endpoint=True)),
+            "pitch": int(rng.integers(*pitch, endpoint=True)),
+            "pitch_range": int(np.clip(rng.normal(50, 18), 5, 95)),
+            "volume": int(rng.integers(*VOLUME)),
+            "word_gap": int(rng.integers(1, 6)) if espeak and rng.random() < 0.2 else 0,
+        }
+        return group[int(rng.integers(len(group)))].model_copy(update=changes)
+
+    def dialogue(self, rng: np.random.Generator) -> tuple[list[Turn], list[Spoken]]:
+        """Turns in one synthetic voice, and a backchannel in it."""
+        low, high = self.config.turns
+        voice = self.voice(rng)
+        exchanges = domain.dialogue(rng, self.config.split, int(rng.integers(low, high, endpoint=True)))
+        turns = [Turn(exchange, speak(exchange.user, voice), _reply(exchange.reply)) for exchange in exchanges]
+        if rng.random() >= 2 * self.config.scene.backchannel_share:
+            return turns, []
+        text = list(BACKCHANNELS)[int(rng.integers(len(BACKCHANNELS)))]
+        spoken = speak(BACKCHANNELS[text], voice)
+        return turns, [Spoken(spoken.pcm, [(text, spoken.words[0][1], spoken.words[-1][2])], [])]
+
+    def words(self, rng: np.random.Generator) -> list[Turn]:
+        """Single words by a real person."""
+        drawn = self.recordings.draw_words(rng, int(rng.integers(2, 6))) if self.recordings else []
+        turns: list[Turn] = []
+        for spoken, bounds in drawn:
+            exchange = domain.understand(spoken.words[0][0], [turn.exchange for turn in turns])
+            turns.append(Turn(exchange, spoken, _reply(exchange.reply), bounds=bounds))
+        return turns
+
+    def unknown(self, rng: np.random.Generator) -> list[Turn]:
+        """Stretches of books read aloud, which the system says it does not understand."""
+        exchange = domain.understand("")
+        count = int(rng.integers(1, 4)) if self.recordings and self.recordings.readings else 0
+        readings = [self.recordings.draw_reading(rng) for _ in range(count)]
+        return [Turn(exchange, said, _reply(exchange.reply), known=False) for said in readings]
+
+    def draw(self, rng: np.random.Generator) -> tuple[Scene, Pcm]:
+        """A scene and what the microphone hears of it, (T,) float32."""
+        shares = self.config.shares
+        weights = np.array([shares.dialogue, shares.words, shares.unknown, shares.silence])
+        if self.recordings is None:
+            weights[1:3] = 0.0
+        turns: list[Turn] = []
+        sounds: list[Spoken] = []
+        match int(rng.choice(4, p=weights / weights.sum())):
+            case 0:
+                turns, sounds = self.dialogue(rng)
+            case 1:
+                turns = self.words(rng)
+            case 2:
+                turns = self.unknown(rng)
+        scene = compose(turns, rng, self.config.scene, self.tokenizer, _complete, sounds)
+        heard = with_echo(scene, rng, self.config.scene)
+        return scene, heard if rng.random() < self.config.clean_share else self.augmenter(heard, rng)
+
+
+def _complete(text: str, said: Sequence[domain.Exchange]) -> bool:
+    """Whether a text is a request by itself after the exchanges said."""
+    return domain.understand(text, said).category != "unknown"
+
+
+@lru_cache(maxsize=8192)
+def _reply(text: str) -> Spoken | None:
+    """What the assistant's voice says; None where there is nothing to say. Many replies repeat."""
+    return speak(text, Voice(engine="flite", name=ASSISTANT)) if text else None
+
+
+def _names(folder: Path, chunk: int) -> tuple[Path, Path]:
+    return folder / f"features-{chunk:05d}", folder / f"labels-{chunk:05d}"
+
+
+def _done(folder: Path, chunk: int) -> bool:
+    return all(name.with_suffix(".json").is_file() for name in _names(folder, chunk))
+
+
+_drawer: SceneDrawer | None = None
+
+
+def _start(config: PrepareConfig) -> None:
+    global _drawer
+    torch.set_num_threads(1)
+    _drawer = SceneDrawer(config, TextTokenizer.load(config.tokenizer))
+
+
+@torch.no_grad()
+def _run(config: PrepareConfig, chunk: int) -> int:
+    """Write the shards of a chunk; the number of frames in them."""
+    assert _drawer is not None
+    features, labels = _names(config.folder, chunk)
+    mel, frames = LogMel(), 0
+    rng = np.random.default_rng([config.seed, chunk])
+    with ShardWriter(labels, np.int16, 4) as label_shard, ShardWriter(features, np.float16, 80) as feature_shard:
+        for _ in range(min(CHUNK, config.scenes - chunk * CHUNK)):
+            scene, heard = _drawer.draw(rng)
+            feature_shard.append(mel(torch.from_numpy(heard)[None])[0].numpy().astype(np.float16))
+            label_shard.append(frame_labels(scene, _drawer.tokenizer))
+            frames += scene.frames
+    return frames
+
+
+def train_tokenizer(path: Path, sentences: int = 40_000) -> TextTokenizer:
+    """Train the tokenizer on what the domain says in training, questions and replies, and write it to `path`."""
+    rng = np.random.default_rng(0)
+    lines: list[str] = []
+    while len(lines) < sentences:
+        for exchange in domain.dialogue(rng, "train", 4):
+            lines += [exchange.user, exchange.reply]
+    tokenizer = TextTokenizer.train(lines, domain.vocabulary())
+    tokenizer.save(path)
+    return tokenizer
+
+
+def _remember(config: PrepareConfig) -> None:
+    """Note the settings in the folder, or compare them with those that are there."""
+    settings = config.model_dump_json(indent=1, exclude={"folder", "workers"}) + "\n"
+    path = config.folder / SETTINGS
+    if not path.is_file():
+        write_text(path, settings)
+    elif path.read_text() != settings:
+        raise DataError(f"{config.folder} was begun with other settings ({SETTINGS}); choose another folder")
+
+
+def prepare(config: PrepareConfig, report: Callable[[int, int], None] | None = None) -> SceneShards:
+    """Write all chunks that are not there yet and open them.
+
+    Args:
+        report: called after each chunk with the number of chunks that are there and that there are to be.
+
+    Raises:
+        DataError: the folder holds shards of other settings, or voices or recordings are missing.
+    """
+    if config.speech is None:
+        log.warning("no folder of real speech is given: all voices and rooms are synthetic")
+    if not config.tokenizer.is_file():
+        train_tokenizer(config.tokenizer)
+    _remember(config)
+    chunks = range(-(-config.scenes // CHUNK))
+    todo = [chunk for chunk in chunks if not _done(config.folder, chunk)]
+    for ready, _ in enumerate(_results(config, todo), len(chunks) - len(todo) + 1):
+        if report is not None:
+            report(ready, len(chunks))
+    return SceneShards(config.folder)
+
+
+def _results(config: PrepareConfig, chunks: list[int]) -> Iterator[int]:
+    """The frames of each chunk as it is done, in this process where one worker is enough."""
+    if config.workers == 1 or len(chunks) < 2:
+        if chunks:
+            _start(config)
+        for chunk in chunks:
+            yield _run(config, chunk)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(config.workers, len(chunks)), context, _start, (config,))
+    try:
+        for done in as_completed([pool.submit(_run, config, chunk) for chunk in chunks]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class SceneShards:
+    """Prepared scenes: `len(shards)` and `shards[i]`, views on the files.
+
+    Raises:
+        DataError: the folder holds no prepared scenes, or a shard is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        names = sorted(path.with_suffix("") for path in Path(folder).glob("features-*.json"))
+        if not names:
+            raise DataError(f"no prepared scenes in {folder}; run prepare with this folder first")
+        self.features = [ShardReader(name) for name in names]
+        self.labels = [ShardReader(name.with_name(name.name.replace("features", "labels"))) for name in names]
+        self.starts = np.cumsum([0, *map(len, self.features)]).tolist()
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def frames(self) -> int:
+        """Frames of 80 ms in all scenes together."""
+        return sum(shard.rows for shard in self.labels)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Features (8F, 80) float16 and labels (F, 4) int16 of a scene."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"scene {index} of {len(self)}")
+        shard = bisect.bisect_right(self.starts, index) - 1
+        item = index - self.starts[shard]
+        return self.features[shard][item], self.labels[shard][item]
