@@ -1,6 +1,8 @@
-"""A small real system for tests: when it has heard a turn and 160 ms of quiet, it beeps and says "beep"."""
+"""Small real systems for tests: one that beeps when it has heard a turn, and a native model without training."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +12,7 @@ QUIET, BEEP = 2, 5  # frames
 
 
 class Beeper(System):
-    """Counts loud frames as the word "sound", and answers each turn with five frames of a 440 Hz beep."""
+    """Hears "sound" when a turn begins, and after 160 ms of quiet answers it with five frames of a 440 Hz beep."""
 
     card = SystemCard(name="beeper", hears=("features",), duplex="half", licence="Apache-2.0", voices=("beep",))
 
@@ -29,7 +31,7 @@ class BeeperConversation(Conversation):
         reply = Reply(np.zeros(self.card.frame, np.float32))
         if np.abs(pcm).max() > 0.01:
             if self.quiet is None:
-                reply.events += [Turn(kind="user_started", time=now), HeardWord(time=now, word="sound")]
+                reply.events.extend((Turn(kind="user_started", time=now), HeardWord(time=now, word="sound")))
             self.quiet = 0
             if self.left:
                 self.left = 0
@@ -39,12 +41,14 @@ class BeeperConversation(Conversation):
             self.quiet += 1
             if self.quiet == QUIET:
                 self.quiet, self.left = None, BEEP
-                reply.events += [
-                    Turn(kind="user_stopped", time=now),
-                    TextWord(time=now, word="beep"),
-                    Turn(kind="reply_started", time=now),
-                    SpokenWord(time=now, word="beep", end=now + BEEP * 0.08),
-                ]
+                reply.events.extend(
+                    (
+                        Turn(kind="user_stopped", time=now),
+                        TextWord(time=now, word="beep"),
+                        Turn(kind="reply_started", time=now),
+                        SpokenWord(time=now, word="beep", end=now + BEEP * 0.08),
+                    )
+                )
         elif self.left == 0:
             return reply
         if self.left:
@@ -54,3 +58,39 @@ class BeeperConversation(Conversation):
             if self.left == 0:
                 reply.events.append(Turn(kind="reply_ended", time=now + 0.08))
         return reply
+
+
+def write_tiny_model(folder: Path) -> Path:
+    """A complete native model, tiny and untrained, in a folder; it hears and says words at random."""
+    import torch
+
+    from duologue.codec.spectral import SpectralConfig
+    from duologue.lm.backbone import BackboneConfig
+    from duologue.lm.model import SpeechLM, SpeechLMConfig, talker_layout, thinker_layout
+    from duologue.lm.pacer import PacerConfig
+    from duologue.lm.speller import SpellerConfig
+    from duologue.lm.text import TextTokenizer
+    from duologue.nn.transformer import TransformerConfig
+
+    torch.manual_seed(7)
+    sentences = ["what is two plus two", "it is four"]
+    tokenizer = TextTokenizer.train(sentences, " ".join(sentences).split(), size=120)
+    small = TransformerConfig(dim=32, layers=1, heads=2, window=16)
+    backbone = BackboneConfig(temporal=small, depth=small)
+    widths = dict.fromkeys(("front_dim", "encoder_dim", "decoder_dim", "back_dim"), 16)
+    hidden = dict.fromkeys(("front_hidden", "encoder_hidden", "decoder_hidden", "back_hidden"), 32)
+    blocks = dict.fromkeys(("front_blocks", "encoder_blocks", "decoder_blocks", "back_blocks"), 1)
+    codec = SpectralConfig(name="tiny-codec", latent=8, books=2, cardinality=16, **widths, **hidden, **blocks)
+    phones = ("<end>", "pau", "aa", "t", "s")
+    config = SpeechLMConfig(
+        name="tiny",
+        thinker_layout=thinker_layout(len(tokenizer)),
+        thinker=backbone,
+        talker_layout=talker_layout(len(phones), codec),
+        talker=backbone,
+        speller=SpellerConfig(phones=phones, transformer=small),
+        pacer=PacerConfig(phones=len(phones), dim=16),
+        codec=codec,
+    )
+    SpeechLM(config, tokenizer).save(folder)
+    return folder
