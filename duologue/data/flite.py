@@ -18,7 +18,7 @@ from duologue.errors import DataError
 
 # Mean fundamental frequency of each voice in Hz; rms takes it from its recordings and cannot be moved.
 _NATURAL_F0 = {"awb": 131.0, "kal16": 92.0, "rms": 100.0, "slt": 176.0}
-_own: dict[tuple[str, str], tuple[str, ...]] = {}
+_own: dict[str, tuple[str, ...]] = {}
 
 
 @lru_cache(maxsize=1)
@@ -44,29 +44,48 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(set(_call("-lv").partition(":")[2].split()) & _NATURAL_F0.keys()))
 
 
-def learn_words(words: Iterable[str], name: str) -> None:
-    """Look up many words' phones in one call of the program, so that `pronounce` and `speak` need not."""
-    new = sorted({word for word in words if (word, name) not in _own})
+def learn_words(words: Iterable[str]) -> None:
+    """Look up many words' phones in one call of the program, so that `pronounce` and `speak` need not.
+
+    All voices share the CMU lexicon, so the one that is quickest is asked (30 times quicker than the others).
+
+    Raises:
+        DataError: flite is missing or does not take a word as one.
+    """
+    new = sorted(set(words) - _own.keys())
     if not new:
         return
+    _program()
+    quickest = next((name for name in ("kal16", *names()) if name in names()), "")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n\n".join(new))  # an empty line ends a sentence, and so keeps a word free of its neighbours
         file.flush()
-        lines = _call("-voice", name, "-ps", "-f", file.name, "-o", "none").strip().splitlines()
-    if len(lines) != len(new):
-        if len(new) == 1:
-            raise DataError(f"flite cannot pronounce {new[0]!r} as one word")
+        lines = _call("-voice", quickest, "-ps", "-f", file.name, "-o", "none").strip().splitlines()
+    if len(lines) == len(new):
+        for word, line in zip(new, lines, strict=True):
+            _own[word] = tuple(phone for phone in line.split() if phone != PAUSE)
+    elif len(new) == 1:
+        raise DataError(f"flite does not take {new[0]!r} as one word; write it as it is spoken")
+    else:
         for word in new:
-            learn_words([word], name)
-        return
-    for word, line in zip(new, lines, strict=True):
-        _own[word, name] = tuple(phone for phone in line.split() if phone != PAUSE)
+            learn_words([word])
 
 
 def pronounce(word: str, voice: Voice) -> list[str]:
-    """The phones of a word said alone."""
-    learn_words([word], voice.name)
-    return list(_own[word, voice.name])
+    """The phones of a word said alone.
+
+    Raises:
+        DataError: flite or the voice is missing, or the word is not one.
+    """
+    _check(voice)
+    learn_words([word])
+    return list(_own[word])
+
+
+def _check(voice: Voice) -> None:
+    _program()
+    if voice.name not in names():
+        raise DataError(f"flite has no voice {voice.name!r}; it has {', '.join(names())}")
 
 
 def speak(text: str, voice: Voice) -> Spoken:
@@ -76,9 +95,7 @@ def speak(text: str, voice: Voice) -> Spoken:
         DataError: flite or the voice is missing, the text is too long or nothing audible was said.
     """
     words = words_of(text)
-    _program()
-    if voice.name not in names():
-        raise DataError(f"flite has no voice {voice.name!r}; it has {', '.join(names())}")
+    _check(voice)
     settings = ["--setf", f"duration_stretch={NORMAL_RATE / voice.rate:.4f}"]
     if voice.pitch != NORMAL_PITCH:
         settings += ["--setf", f"int_f0_target_mean={_NATURAL_F0[voice.name] * voice.pitch_factor:.2f}"]
@@ -89,8 +106,8 @@ def speak(text: str, voice: Voice) -> Spoken:
     if rate != RATE or len(labels.splitlines()) != 1:
         raise DataError(f"flite breaks {text!r} into several sentences; give it one")
     timed = [(name, float(end)) for name, _, end in (label.partition(":") for label in labels.split())]
-    learn_words(words, voice.name)
-    alone = [pronounce(word, voice) for word in words]
+    learn_words(words)
+    alone = [_own[word] for word in words]
     owners = iter(share_phones([name for name, _ in timed if name != PAUSE], alone))
     starts = [0.0, *(end for _, end in timed)]
     phones = [

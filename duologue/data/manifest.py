@@ -153,22 +153,26 @@ def lhotse_cut(manifest: Manifest, entry: Entry) -> dict[str, Any]:
     A sound file is named by its path; an utterance of a shard travels as the bytes of a WAV file.
     """
     if entry.offset is None:
-        source: dict[str, Any] = {"type": "file", "source": str(manifest.folder / entry.path)}
+        path = str(manifest.folder / entry.path)
+        source: dict[str, Any] = {"type": "file", "source": path}
+        samples = int(soundfile.info(path).frames)  # lhotse wants the exact count, and durations may be rounded
     else:
         wave = io.BytesIO()
         soundfile.write(wave, manifest.samples(entry), entry.sample_rate, format="WAV", subtype="PCM_16")
         source = {"type": "memory", "source": wave.getvalue()}
-    span = {"start": 0.0, "duration": entry.duration, "channel": 0}
+        samples = entry.samples
+    span = {"start": 0.0, "duration": samples / entry.sample_rate, "channel": 0}
     supervision = {**span, "id": entry.id, "recording_id": entry.id, "language": entry.lang}
     supervision |= {"text": entry.text, "speaker": entry.speaker}
     if entry.words:
-        supervision["alignment"] = {"word": [[word, start, end - start, None] for word, start, end in entry.words]}
+        aligned = [[word, start, round(end - start, 4), None] for word, start, end in entry.words]
+        supervision["alignment"] = {"word": aligned}
     recording = {
         "id": entry.id,
         "sources": [{**source, "channels": [0]}],
         "sampling_rate": entry.sample_rate,
-        "num_samples": entry.samples,
-        "duration": entry.duration,
+        "num_samples": samples,
+        "duration": samples / entry.sample_rate,
         "channel_ids": [0],
     }
     speech = [supervision] if entry.text is not None else []

@@ -132,7 +132,8 @@ def assemble(words: Sequence[str], pcm: NDArray[np.float32], phones: Sequence[Ph
         return round(min(max(seconds - begin / RATE, 0.0), length), 4)
 
     final = max(said[-1].start, (low + last) / RATE)  # the last phone lasts as long as it is heard
-    inner = [*phones[: phones.index(said[-1])], said[-1]._replace(end=final), Phone(PAUSE, final, end / RATE, -1)]
+    lead = Phone(PAUSE, begin / RATE, max(phones[0].start, begin / RATE), -1)
+    inner = [lead, *phones[: phones.index(said[-1])], said[-1]._replace(end=final), Phone(PAUSE, final, end / RATE, -1)]
     placed = [phone._replace(start=place(phone.start), end=place(phone.end)) for phone in inner]
     spans: list[Span] = []
     for index, word in enumerate(words):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from hashlib import blake2b
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -90,9 +91,8 @@ def _chunks(lines: list[Line]) -> list[_Chunk]:
 
 def _write_chunk(chunk: _Chunk, folder: Path) -> float:
     """Synthesise a chunk into a shard and, last, its manifest; the seconds of speech made."""
-    for name in {line.voice.name for line in chunk.lines if line.voice.engine == "flite"}:
-        said = (line.text for line in chunk.lines if line.voice.speaker == f"flite/{name}")
-        flite.learn_words((word for text in said for word in words_of(text)), name)
+    said = (line.text for line in chunk.lines if line.voice.engine == "flite")
+    flite.learn_words(word for text in said for word in words_of(text))
     entries: list[Entry] = []
     offset = 0
     with ShardWriter(folder / chunk.name, np.int16) as shard:
@@ -122,8 +122,17 @@ def _write_chunk(chunk: _Chunk, folder: Path) -> float:
     return offset / RATE
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _prepare_worker() -> None:
+    """Leave interrupts to the parent, and end with it even where it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _write_chunks(chunks: list[_Chunk], folder: Path, workers: int) -> Iterator[tuple[_Chunk, float]]:
@@ -134,7 +143,7 @@ def _write_chunks(chunks: list[_Chunk], folder: Path, workers: int) -> Iterator[
     if workers == 1:
         yield from ((chunk, _write_chunk(chunk, folder)) for chunk in chunks)
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker)
     todo = iter(chunks)
     running: dict[Future[float], _Chunk] = {}
     try:
@@ -176,6 +185,8 @@ def synthesize(
         raise DataError(f"line id {doubled[0]!r} is there twice; give each line its own")
     chunks = _chunks(todo)
     missing = [chunk for chunk in chunks if not (folder / f"{chunk.name}.jsonl").is_file()]
+    for stale in (path for chunk in missing for path in folder.glob(f".{chunk.name}-*")):
+        stale.unlink()  # a killed process cannot remove its unfinished file
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *columns, disable=not progress) as bar:
         done = len(todo) - sum(len(chunk.lines) for chunk in missing)

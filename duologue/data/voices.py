@@ -77,6 +77,15 @@ def voices(engine: Engine | None = None) -> list[Voice]:
     return [voice for voice in _voices() if engine in (None, voice.engine)]
 
 
+@lru_cache(maxsize=64)
+def _groups(engine: Engine | None, patterns: tuple[str, ...]) -> list[list[Voice]]:
+    """The voices left, one list an engine."""
+    left = [v for v in voices(engine) if not any(fnmatchcase(v.speaker, pattern) for pattern in patterns)]
+    if not left:
+        raise DataError(f"no synthetic voice for engine {engine or 'any'} with {list(patterns)} left out; install one")
+    return [group for name in ENGINES if (group := [voice for voice in left if voice.engine == name])]
+
+
 def random_voice(rng: np.random.Generator, engine: Engine | None = None, exclude: Iterable[str] = ()) -> Voice:
     """Draw a voice with a varied rate, pitch, melody, volume and word gap.
 
@@ -91,13 +100,8 @@ def random_voice(rng: np.random.Generator, engine: Engine | None = None, exclude
     Raises:
         DataError: no voice is left to draw from.
     """
-    patterns = tuple(exclude)
-    left = [v for v in voices(engine) if not any(fnmatchcase(v.speaker, pattern) for pattern in patterns)]
-    if not left:
-        raise DataError(f"no synthetic voice for engine {engine or 'any'} with {list(patterns)} left out; install one")
-    engines = sorted({voice.engine for voice in left})
-    drawn = engines[rng.integers(len(engines))]
-    group = [voice for voice in left if voice.engine == drawn]
+    groups = _groups(engine, tuple(exclude))
+    group = groups[rng.integers(len(groups))]
     return group[rng.integers(len(group))].model_copy(
         update={
             "rate": int(np.clip(NORMAL_RATE * np.exp(rng.normal(0, 0.17)), 110, 270)),
