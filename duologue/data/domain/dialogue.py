@@ -42,8 +42,10 @@ _BY_CATEGORY: dict[str, list[Intent]] = defaultdict(list)
 for _intent in REQUESTS:
     _BY_CATEGORY[_intent.category].append(_intent)
 _AGAIN = next(intent for intent in REQUESTS if intent.name == "again")
-_FOLLOWING = 0.45
+_FOLLOWING = 0.5
 """How many turns of a dialogue lean on the turn before, where they can."""
+_REPEATED = 0.08
+"""How many turns ask for the last reply again."""
 
 
 def sample(rng: np.random.Generator, split: Split, category: str | None = None, held: Held | None = None) -> Exchange:
@@ -80,10 +82,7 @@ def dialogue(rng: np.random.Generator, split: Split, turns: int, held: Held | No
     held = held or ("none" if split == "train" else "wording")
     said: list[Exchange] = []
     while len(said) < turns:
-        before = said[-1] if said else None
-        exchange = None
-        if before is not None and rng.random() < _FOLLOWING:
-            exchange = _draw(rng, [*_BY_CATEGORY["context"], _AGAIN], split, held, before)
+        exchange = _draw(rng, _following(rng, said[-1]), split, held, said[-1]) if said else None
         exchange = exchange or sample(rng, split, held=held)
         # A sentence that makes sense alone may mean something else after this turn.
         if understand(exchange.user, said).reply == exchange.reply:
@@ -156,6 +155,8 @@ def _draw(
     rng: np.random.Generator, intents: Sequence[Intent], split: Split, held: Held, before: Exchange | None
 ) -> Exchange | None:
     """An exchange by one of these intents; None where the one drawn has no wording here or cannot follow."""
+    if not intents:
+        return None
     weights = np.array([intent.weight for intent in intents])
     intent = intents[rng.choice(len(intents), p=weights / weights.sum())]
     wordings = wordings_of(intent.wordings, split if held == "wording" else "train")
@@ -170,6 +171,16 @@ def _draw(
     if intent.polite:
         user = politeness.decorate(rng, user, intent.trailing)
     return _exchange(user, said, intent, wording, before)
+
+
+def _following(rng: np.random.Generator, before: Exchange) -> list[Intent]:
+    """The requests from which the next turn of a dialogue is drawn; none where it starts afresh."""
+    chance = rng.random()
+    if chance < _REPEATED:
+        return [_AGAIN]
+    if chance > _REPEATED + _FOLLOWING:
+        return []
+    return [intent for intent in _BY_CATEGORY["context"] if intent.fill(rng, before) is not None]
 
 
 def _sample_context(rng: np.random.Generator, split: Split, held: Held) -> Exchange:
