@@ -49,16 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has left
         _drop_output()
         return 1
-    except KeyboardInterrupt:
-        line, code = "stopped", 130
+    except KeyboardInterrupt as error:
+        return _report("stopped", 130, error if verbose else None)
     except DuologueError as error:
-        line, code = f"error: {error}", 1
+        return _report(f"error: {error}", 1, error if verbose else None)
     except OSError as error:
         _drop_output()
         where = f"{error.filename}: " if error.filename else ""
-        line, code = f"error: {where}{error.strerror or error}", 1
-    if verbose:
-        traceback.print_exc()
+        return _report(f"error: {where}{error.strerror or error}", 1, error if verbose else None)
+
+
+def _report(line: str, code: int, trace_of: BaseException | None) -> int:
+    if trace_of is not None:
+        traceback.print_exception(trace_of)
     print(" ".join(line.split()), file=sys.stderr)
     return code
 

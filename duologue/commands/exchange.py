@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 from rich.console import RenderableType
@@ -113,8 +114,8 @@ class Account:
         turns = _stretches(_active(self.user), hop, PAUSE)
         starts = [start + self.frame_seconds for start, _ in _stretches(_active(self.system), hop, PAUSE / 2)]
         found = []
-        for (start, end), following in zip(turns, [*turns[1:], (np.inf, np.inf)], strict=True):
-            first = next((onset for onset in starts if start <= onset < following[0]), None)
+        for (start, end), following in zip_longest(turns, [start for start, _ in turns[1:]], fillvalue=np.inf):
+            first = next((onset for onset in starts if start <= onset < following), None)
             if first is not None:
                 found.append(first - end)
         return found

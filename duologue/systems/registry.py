@@ -53,16 +53,14 @@ def read_card(folder: Path) -> SystemCard:
     for name in FILES:
         if not (folder / name).is_file():
             raise ModelError(f"{folder} has no {name}; a model folder holds {', '.join(FILES)}")
-    config, parameters = _read_json(folder / "config.json"), _count(folder / "model.safetensors")
+    _read_json(folder / "tokenizer.json")
+    parameters = _count(folder / "model.safetensors")
     path = folder / "card.json"
-    given: dict[str, Any]
-    if not path.is_file():
-        layout = config.get("thinker_layout", {})
-        streams = {stream.get("name") for stream in layout.get("streams", ())}
-        hears = [kind for stream, kind in (("user", "features"), ("user_codes", "codes")) if stream in streams]
-        given = {"name": config.get("name", folder.name), "hears": hears}
-    else:
+    if path.is_file():
         given = _read_json(path)
+    else:
+        path = folder / "config.json"
+        given = _describe(path)
     try:
         return SystemCard.model_validate({"parameters": parameters, **given})
     except ValidationError as error:
@@ -127,6 +125,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds a {type(value).__name__} where a JSON object is expected")
     return value
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    """What a model's `config.json` tells for its card."""
+    config = _read_json(path)
+    try:
+        streams = {stream["name"] for stream in config["thinker_layout"]["streams"]}
+        name = config["name"]
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{path} is no speech model's configuration; pack the model again") from error
+    hears = [kind for stream, kind in (("user", "features"), ("user_codes", "codes")) if stream in streams]
+    return {"name": name, "hears": hears}
 
 
 def _count(path: Path) -> int:
