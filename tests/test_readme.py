@@ -19,7 +19,9 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
-LINES = [line.partition("  #")[0].strip() for language, code in BLOCKS if language == "sh" for line in code.splitlines()]
+LINES = [
+    line.partition("  #")[0].strip() for language, code in BLOCKS if language == "sh" for line in code.splitlines()
+]
 COMMANDS = [line for line in LINES if line.startswith("duologue ")]
 CANNOT_RUN = {
     "--mic": "it needs a sound card",
