@@ -84,6 +84,7 @@ class PrepareConfig(BaseModel):
     espeak_share: float = Field(0.75, ge=0, le=1)
     clean_share: float = Field(0.3, ge=0, le=1)
     scene: SceneConfig = SceneConfig()
+    assistant: Voice = Voice(engine="flite", name=ASSISTANT)
     workers: int = Field(1, ge=1)
 
 
@@ -105,8 +106,9 @@ class SceneDrawer:
         self.others = [voice for voice in ours if voice.engine != "espeak"]
         if not ours:
             raise DataError(f"this machine has no synthetic voice of the {config.split} split; install espeakng-loader")
-        if not any(voice.engine == "flite" and voice.name == ASSISTANT for voice in voices()):
-            raise DataError(f"replies need flite's voice {ASSISTANT}; install the program flite")
+        assistant = config.assistant
+        if assistant.speaker not in {voice.speaker for voice in voices()}:
+            raise DataError(f"replies need the voice {assistant.speaker}; install the program {assistant.engine}")
 
     def voice(self, rng: np.random.Generator) -> Voice:
         """A user's voice: any voice of the split, at any everyday rate, pitch and volume."""
@@ -127,12 +129,16 @@ class SceneDrawer:
         low, high = self.config.turns
         voice = self.voice(rng)
         exchanges = domain.dialogue(rng, self.config.split, int(rng.integers(low, high, endpoint=True)))
-        turns = [Turn(exchange, speak(exchange.user, voice), _reply(exchange.reply)) for exchange in exchanges]
+        turns = [Turn(said, speak(said.user, voice), self.reply(said)) for said in exchanges]
         if rng.random() >= 2 * self.config.scene.backchannel_share:
             return turns, []
         text = list(BACKCHANNELS)[int(rng.integers(len(BACKCHANNELS)))]
         spoken = speak(BACKCHANNELS[text], voice)
         return turns, [Spoken(spoken.pcm, [(text, spoken.words[0][1], spoken.words[-1][2])], [])]
+
+    def reply(self, exchange: domain.Exchange) -> Spoken | None:
+        """What the assistant's voice says."""
+        return _reply(exchange.reply, self.config.assistant)
 
     def words(self, rng: np.random.Generator) -> list[Turn]:
         """Single words by a real person."""
@@ -140,15 +146,15 @@ class SceneDrawer:
         turns: list[Turn] = []
         for spoken, bounds in drawn:
             exchange = domain.understand(spoken.words[0][0], [turn.exchange for turn in turns])
-            turns.append(Turn(exchange, spoken, _reply(exchange.reply), bounds=bounds))
+            turns.append(Turn(exchange, spoken, self.reply(exchange), bounds=bounds))
         return turns
 
     def unknown(self, rng: np.random.Generator) -> list[Turn]:
         """Stretches of books read aloud, which the system says it does not understand."""
         exchange = domain.understand("")
-        count = int(rng.integers(1, 4)) if self.recordings and self.recordings.readings else 0
-        readings = [self.recordings.draw_reading(rng) for _ in range(count)]
-        return [Turn(exchange, said, _reply(exchange.reply), known=False) for said in readings]
+        drawn = [self.recordings.draw_reading(rng) for _ in range(int(rng.integers(1, 4)))] if self.recordings else []
+        readings = [said for said in drawn if said is not None]
+        return [Turn(exchange, said, self.reply(exchange), known=False) for said in readings]
 
     def draw(self, rng: np.random.Generator) -> tuple[Scene, Pcm]:
         """A scene and what the microphone hears of it, (T,) float32."""
@@ -176,9 +182,9 @@ def _complete(text: str, said: Sequence[domain.Exchange]) -> bool:
 
 
 @lru_cache(maxsize=8192)
-def _reply(text: str) -> Spoken | None:
+def _reply(text: str, assistant: Voice) -> Spoken | None:
     """What the assistant's voice says; None where there is nothing to say. Many replies repeat."""
-    return speak(text, Voice(engine="flite", name=ASSISTANT)) if text else None
+    return speak(text, assistant) if text else None
 
 
 def _names(folder: Path, chunk: int) -> tuple[Path, Path]:

@@ -17,8 +17,11 @@ from duologue.lm.text import EOT, PAD, TextTokenizer
 
 EARLY = 4  # frames before the true decision in which an answer still counts as this turn's
 
+
 @torch.no_grad()
-def free_run(model: Backbone, batch: Mapping[str, Tensor], predicted: Sequence[str] = ("heard", "text")) -> dict[str, Tensor]:
+def free_run(
+    model: Backbone, batch: Mapping[str, Tensor], predicted: Sequence[str] = ("heard", "text")
+) -> dict[str, Tensor]:
     """Run the model on a batch frame by frame, feeding back what it predicts itself.
 
     In a batch without sound the user's words are given, and only the rest is the model's own.

@@ -1,8 +1,8 @@
 """The transformer of every layout: a temporal one over frames, and a depth one over the books of a frame.
 
     heard streams of frame t  ─┐
-                               ├─ sum of embeddings ─ temporal transformer ─ hidden (t) ─ depth transformer ─ book 1, 2, …
-    predicted streams of t-1  ─┘                                                 (each book conditioned on those before)
+                               ├─ sum of embeddings ─ temporal transformer ─ hidden ─ depth transformer ─ book 1, 2, …
+    predicted streams of t-1  ─┘                                         (each book conditioned on those before)
 
 The split follows RQ-Transformer (Lee et al., 2022) and Moshi (Défossez et al., 2024).
 """
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
@@ -123,7 +123,8 @@ class Backbone(nn.Module):
         """Teacher-forced pass over whole sequences.
 
         Args:
-            streams: tokens (B, F, books) int64 in their own time (the delays are put in here), features (B, F * hops, size).
+            streams: tokens (B, F, books) int64 in their own time (the delays are put in here), and features
+                (B, F * hops, size).
             history: what the model is told it predicted before, where that differs from the truth (masked, noised).
 
         Returns:
@@ -172,7 +173,9 @@ class Backbone(nn.Module):
             logits.setdefault(stream.name, []).append(self._module(self.heads, stream, book)(outputs[:, :, index]))
         return {name: torch.stack(books, dim=2) for name, books in logits.items()}
 
-    def init_state(self, batch: int, device: torch.device | None = None, dtype: torch.dtype | None = None) -> BackboneState:
+    def init_state(
+        self, batch: int, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> BackboneState:
         heard = [s for s in self.layout.heard if s.kind == "tokens"]
         waiting = (batch, max(1, sum(s.books for s in heard)), max((s.max_delay for s in heard), default=0))
         lag = max((s.max_delay for s in self.layout.predicted), default=0)
@@ -264,7 +267,7 @@ class Backbone(nn.Module):
             else:
                 seeds = state.seed * 1_000_003 + state.temporal.position * len(self.layout.written) + index
                 token = draw(self._module(self.heads, stream, book)(y), sampling.get(stream.name, Sampling()), seeds)
-            if stream.delay(book):  # nothing belongs to the frames before the first (`position` counts this one already)
+            if stream.delay(book):  # nothing belongs to the time before the first frame (`position` counts this one)
                 token = torch.where(state.temporal.position <= stream.delay(book), ABSENT, token)
             tokens.append(token)
             x = context + self.token_to_depth(self._embed(stream, book, token))

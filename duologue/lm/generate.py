@@ -47,7 +47,7 @@ class StepOutput:
     pcm: Tensor  # (B, 1280) float32 in [-1, 1]
     heard: list[list[str]]  # the user's words completed in this frame
     text: list[list[str]]  # the reply's words decided in this frame
-    spoken: list[list[tuple[str, float, float]]]  # reply words whose sound ended: start, end in seconds from this frame's
+    spoken: list[list[tuple[str, float, float]]]  # reply words whose sound ended: start, end in s from this frame's
     turn_end: list[bool]  # the user's turn was judged over
     speaking: list[bool]  # a reply sounds in this frame
     cut: list[bool]  # the reply was stopped because the user spoke over it
@@ -90,7 +90,7 @@ class Generator:
         out = StepOutput(
             torch.zeros(len(pcm), FRAME),
             *([[] for _ in pcm] for _ in range(3)),  # type: ignore[arg-type]
-            *([False] * len(pcm) for _ in range(4)),  # type: ignore[arg-type]
+            *([False] * len(pcm) for _ in range(4)),
         )
         said = self._think(pcm, state, active)
         for row in rows:
@@ -114,7 +114,7 @@ class Generator:
         if heard == EOT:
             out.turn_end[row] = True
         elif heard > END and heard != CUT:
-            pending = [int(piece) - 1 for piece in state.heard_ids[row] if piece > 0][-31:] + [heard]
+            pending = [*[int(piece) - 1 for piece in state.heard_ids[row] if piece > 0][-31:], heard]
             state.heard_ids[row] = 0
             if tokenizer.closes_word(heard):
                 out.heard[row].append(tokenizer.decode(pending))
@@ -160,7 +160,7 @@ class Generator:
             out.spoken[row] = read.words
         heard = {"sounds": sounds, "ahead": ahead}
         codes = self.model.talker.step(heard, state.talker, self.sampling, mask)["codes"]
-        codes = codes.clamp_min(0).unflatten(1, (self.model.codec_frames, -1)).transpose(1, 2)
+        codes = codes.clamp_min(0).view(batch, self.model.codec_frames, -1).transpose(1, 2)
         pcm = self.model.codec.decode_step(codes, state.decoder, mask)
         fade = torch.linspace(1, 0, FADE)
         only = torch.zeros(batch, dtype=torch.bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ class FeatureEncoder(StreamingModule[FeatureEncoderState]):
             raise ValueError(f"{hops} hops a frame is not a power of two above 1")
         widths = [size, *(dim * (step + 2) // (halvings + 2) // 8 * 8 for step in range(halvings - 1)), dim]
         layers: list[StreamingModule[ConvState]] = []
-        for cin, cout in zip(widths[:-1], widths[1:], strict=True):
+        for cin, cout in pairwise(widths):
             layers += [CausalConv1d(cin, cout, kernel=4, stride=2), ConvNeXtBlock(cout, 2 * cout, kernel=5)]
         self.layers = nn.ModuleList(layers)
 

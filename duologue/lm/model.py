@@ -1,8 +1,8 @@
 """A whole speech-to-speech model: the thinker that hears and decides the words, the talker that makes sound of them.
 
-    user pcm ─ log-mel ─┐                         text pieces ─ reader (speller, pacer) ─ score ─┐
-    (and/or user codes) ├─ thinker ─ heard, text ──────┘                                          ├─ talker ─ codes ─ codec ─ pcm
-    speaking? ──────────┘                                                                         ┘
+    user pcm ─ log-mel ──┐
+    (and/or user codes) ─┼─ thinker ─ heard, text ─ reader (speller, pacer) ─ score ─ talker ─ codes ─ codec ─ pcm
+    speaking? ───────────┘
 
 The thinker sees the user and its own words, never the sound of its reply: a deterministic voice would give the words
 away in training and leave the model lost in conversation. All it knows of the talker is whether it still speaks.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import nn
@@ -50,7 +49,7 @@ class SpeechLMConfig(BaseModel):
 
 
 def thinker_layout(vocabulary: int, *, features: bool = True, user_codes: tuple[int, int] | None = None) -> Layout:
-    """The duplex conversation: hears the user as log-mel `features`, as `user_codes` (books a frame, cardinality), or both.
+    """The duplex conversation: hears log-mel `features`, `user_codes` (books a frame, cardinality), or both.
 
     `heard`, the user's words, is predicted and fed back; `text` follows it within the frame.
     """
@@ -131,4 +130,4 @@ class SpeechLM(nn.Module):
             raise ModelError(f"{path} is no speech model's configuration: {field}: {first['msg']}") from error
         model = cls(config, TextTokenizer.load(folder / "tokenizer.json"))
         read_weights(folder / "model.safetensors", model)
-        return cast(SpeechLM, model.eval().requires_grad_(False))
+        return model.eval().requires_grad_(False)

@@ -39,7 +39,7 @@ class Pacer(nn.Module):
         )
 
     def forward(self, windows: Tensor) -> Tensor:
-        """Windows (N, before + 1 + after) of phones, -1 where unknown -> logits (N, longest); class k is k + 1 slots."""
+        """Windows (N, before + 1 + after) of phones, -1: unknown -> logits (N, longest); class k is k + 1 slots."""
         logits: Tensor = self.layers(self.phones(windows + 1).flatten(-2))
         return logits
 

@@ -20,7 +20,7 @@ from duologue.nn.streaming import State
 
 QUEUE = 512  # phones that may wait; a reply that is longer waits for room word by word
 WORDS = 128  # words that may wait
-LEAD = 2  # slots of silence before the first phone, as in training
+LEAD = 1  # 10 ms slots of silence before the first phone, as in training
 TAIL = 2  # frames after the last phone, in which its sound and the codec's delay run out
 
 
@@ -161,5 +161,3 @@ class Reader:
 
     def _word(self, state: ReaderState, row: int, number: int) -> str:
         return self.tokenizer.decode(int(token) - 1 for token in state.word_ids[row, number % WORDS] if token > 0)
-
-

@@ -7,6 +7,7 @@ both put it down in the same two streams.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def sound(phone: int, elapsed: int, duration: int) -> int:
 def on_grid(ends: Sequence[float]) -> list[int]:
     """Durations in slots of phones that end at `ends` seconds, rounded so that errors do not add up; may be zero."""
     edges = [0, *(round(end / SLOT) for end in ends)]
-    return [late - early for early, late in zip(edges[:-1], edges[1:], strict=True)]
+    return [late - early for early, late in pairwise(edges)]
 
 
 def score_of(

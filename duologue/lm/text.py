@@ -1,4 +1,4 @@
-"""The text tokeniser: byte-pair pieces of lower-case words, trained by us, with the control tokens of a conversation."""
+"""The text tokeniser: byte-pair pieces of lower-case words, and the control tokens of a conversation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from duologue.atomic import atomic
 from duologue.errors import ModelError
 
 PAD, EOT, END, CUT, UNK = range(5)
-"""Nothing in this frame · the user's turn is over · the reply's last word is out · the reply stops, spoken over · unknown."""
+"""Nothing in this frame · the user's turn is over · the reply is out · the reply stops, spoken over · unknown."""
 SPECIALS = ("<pad>", "<eot>", "<end>", "<cut>", "<unk>")
 WORD_END = "</w>"  # marks the piece that closes a word
 
@@ -25,7 +25,7 @@ class TextTokenizer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self.pieces: list[str] = [tokenizer.id_to_token(index) for index in range(tokenizer.get_vocab_size())]
+        self.pieces = [tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size())]
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -34,7 +34,7 @@ class TextTokenizer:
     def train(cls, sentences: Iterable[str], vocabulary: Sequence[str] = (), size: int = 4096) -> TextTokenizer:
         """Train `size` pieces on `sentences`; words of `vocabulary` are weighted so that they become one piece each."""
         tokenizer = Tokenizer(BPE(unk_token=SPECIALS[UNK], end_of_word_suffix=WORD_END))
-        tokenizer.pre_tokenizer = WhitespaceSplit()  # type: ignore[assignment]
+        tokenizer.pre_tokenizer = WhitespaceSplit()
         trainer = BpeTrainer(
             vocab_size=size,
             special_tokens=list(SPECIALS),

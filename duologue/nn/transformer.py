@@ -7,9 +7,10 @@ constant memory. Each row of the batch has its own position: rows of different a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
@@ -85,10 +86,17 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=self.kv_heads != self.config.heads
         )
-        return self.out(y.transpose(1, 2).flatten(2))
+        return cast(Tensor, self.out(y.transpose(1, 2).flatten(2)))
 
     def step(
-        self, x: Tensor, cos: Tensor, sin: Tensor, slot: Tensor, mask: Tensor, state: AttentionState, active: Tensor | None
+        self,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        slot: Tensor,
+        mask: Tensor,
+        state: AttentionState,
+        active: Tensor | None,
     ) -> Tensor:
         """One position of every row, x (B, 1, dim); `slot` (B,) is where each row's ring takes it."""
         query, key, value = self._project(x, cos, sin)
@@ -102,7 +110,7 @@ class Attention(nn.Module):
             attn_mask=mask,
             enable_gqa=self.kv_heads != self.config.heads,
         )
-        return self.out(y.transpose(1, 2).flatten(2))
+        return cast(Tensor, self.out(y.transpose(1, 2).flatten(2)))
 
 
 class Block(nn.Module):
@@ -119,7 +127,7 @@ class Block(nn.Module):
 
     def ffn(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(self.ffn_norm(x)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
+        return x + cast(Tensor, self.down(F.silu(gate) * up))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         return self.ffn(x + self.attention(self.attention_norm(x), cos, sin, mask))
@@ -148,7 +156,7 @@ class Transformer(StreamingModule[TransformerState]):
                 nn.init.normal_(parameter, std=scale * parameter.shape[1] ** -0.5)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, T, dim); `mask` (T, T) or (B, 1, T, T) bool, true where a query may look, replaces the causal window."""
+        """x (B, T, dim); `mask` (T, T) or (B, 1, T, T) bool, true where a query may look, replaces the window."""
         length = x.shape[1]
         positions = torch.arange(length, device=x.device)
         cos, sin = rotations(positions, self.config.head_dim, self.config.rope_base)
@@ -157,21 +165,23 @@ class Transformer(StreamingModule[TransformerState]):
             mask = (distance >= 0) & (distance < self.config.window)
         for block in self.blocks:
             x = block(x, cos, sin, mask)
-        return self.norm(x)
+        return cast(Tensor, self.norm(x))
 
     def init_state(
         self, batch: int, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> TransformerState:
         shape = (batch, self.config.kv_heads or self.config.heads, self.config.window, self.config.head_dim)
         layers = [
-            AttentionState(torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
+            AttentionState(
+                torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype)
+            )
             for _ in self.blocks
         ]
         return TransformerState(layers, torch.zeros(batch, dtype=torch.int64, device=device))
 
     def step(self, x: Tensor, state: TransformerState, active: Tensor | None = None) -> Tensor:
         """The next T positions, x (B, T, dim) -> (B, T, dim)."""
-        return torch.cat([self._step(frame, state, active) for frame in x.split(1, dim=1)], dim=1)
+        return torch.cat([self._step(frame, state, active) for frame in torch.split(x, 1, dim=1)], dim=1)
 
     def _step(self, x: Tensor, state: TransformerState, active: Tensor | None) -> Tensor:
         window = self.config.window
@@ -179,8 +189,8 @@ class Transformer(StreamingModule[TransformerState]):
         slot = state.position % window
         # A slot is filled once the row has reached it; after the first lap all are.
         filled = torch.arange(window, device=x.device) <= state.position[:, None]
-        for block, layer in zip(self.blocks, state.layers, strict=True):
+        for block, layer in zip(cast("list[Block]", list(self.blocks)), state.layers, strict=True):
             normed = block.attention_norm(x)
             x = block.ffn(x + block.attention.step(normed, cos, sin, slot, filled[:, None, None], layer, active))
         state.position += 1 if active is None else active.to(state.position.dtype)
-        return self.norm(x)
+        return cast(Tensor, self.norm(x))

@@ -1,6 +1,6 @@
-"""The field's curriculum for one model: text, then listening and conversing, and a voice; each step resumes by itself.
+"""The field's curriculum for one model, step by step: text, listening, a codec, a voice, and the model that ships.
 
-Every step writes its own folder below the run's and is skipped once it is there, so `duologue train` on a recipe goes on
+Every step writes its own folder below the run's and is passed over once it is there, so that the same command goes on
 where it was stopped. A recipe (`recipes/`) is nothing but the values of a `Curriculum`.
 """
 
@@ -8,113 +8,309 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
+from duologue.codec.spectral import SpectralCodec, SpectralConfig
 from duologue.data import domain
+from duologue.data.dialogues import SceneConfig
 from duologue.data.domain import Exchange
-from duologue.data.prepare import PrepareConfig, SceneShards, prepare, train_tokenizer
+from duologue.data.manifest import Manifest, read
+from duologue.data.prepare import PrepareConfig, SceneShards, Shares, prepare, train_tokenizer
+from duologue.data.splits import speaker_split, voice_split
+from duologue.data.synthesize import Line, Voice, random_voice, synthesize
 from duologue.eval.free_run import free_run, summarise, turns_of
 from duologue.lm.backbone import Backbone, BackboneConfig
-from duologue.lm.model import thinker_layout
+from duologue.lm.model import SpeechLM, SpeechLMConfig, talker_layout, thinker_layout
+from duologue.lm.pacer import PacerConfig
+from duologue.lm.speller import SpellerConfig
 from duologue.lm.text import TextTokenizer
+from duologue.nn.transformer import TransformerConfig
+from duologue.train import checkpoint
+from duologue.train.codec import CodecTask, CodecTraining
 from duologue.train.loop import LoopConfig, train
 from duologue.train.mixtures import Scenes, Source, TextDialogues
+from duologue.train.talker import Example, TalkerTask, TalkerTraining
 from duologue.train.thinker import ThinkerTask, ThinkerTraining
+from duologue.train.voice import VoiceCorpus, encode_voice, practice_lines, say_lines
 
 
-class ThinkerRecipe(BaseModel):
-    """The thinker's size and its two stages."""
+class Settings(BaseModel):
+    """Base of the curriculum's parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class ThinkerRecipe(Settings):
+    """The thinker's size and its two stages, each over batches of `rows` times `frames`."""
+
     size: BackboneConfig
     text: LoopConfig
-    text_training: ThinkerTraining = ThinkerTraining()
     listen: LoopConfig
-    listen_training: ThinkerTraining = ThinkerTraining()
+    training: ThinkerTraining = ThinkerTraining()
     rows: int = 12
     frames: int = 256
     text_share: float = 0.2
     """Share of text-only steps while listening is learned, so that the answers are not forgotten."""
 
 
-def draw_train(rng: np.random.Generator) -> Sequence[Exchange]:
+class CodecRecipe(Settings):
+    """The codec's size and its two stages: all of it, then its decoder alone with the codes kept."""
+
+    size: SpectralConfig = SpectralConfig()
+    users: int = 3000
+    """Utterances in other synthetic voices that it learns beside the assistant's and real people's."""
+    whole: LoopConfig
+    whole_training: CodecTraining = CodecTraining()
+    decoder: LoopConfig
+    decoder_training: CodecTraining = CodecTraining(decoder_only=True)
+
+
+class TalkerRecipe(Settings):
+    """The talker's size, and what the voice practises: different replies, and passes over the vocabulary."""
+
+    size: BackboneConfig
+    speller: TransformerConfig
+    pacer_dim: int = 192
+    loop: LoopConfig
+    training: TalkerTraining = TalkerTraining()
+    replies: int = 4200
+    passes: int = 5
+
+
+class Curriculum(Settings):
+    """A whole model, from nothing."""
+
+    name: str
+    seed: int = 0
+    voice: Voice
+    """The assistant's voice, always the same."""
+    speech: Path | None = None
+    """A folder of real recordings; without it everything is synthetic."""
+    workers: int = 2
+    scenes: int
+    dev_scenes: int
+    scene: SceneConfig = SceneConfig()
+    shares: Shares = Shares()
+    thinker: ThinkerRecipe
+    codec: CodecRecipe
+    talker: TalkerRecipe
+
+
+def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, float]:
+    """Take every step of the curriculum and leave the packed model in `folder / "model"`.
+
+    Returns:
+        what each stage measured last on the development split, running freely.
+    """
+    record = config.model_dump(mode="json")
+    path = folder / "tokenizer.json"
+    tokenizer = TextTokenizer.load(path) if path.is_file() else train_tokenizer(path)
+    thinker, figures = _thinker(config, tokenizer, folder, record, console)
+    users, voice = _speakers(config, folder)
+    codec, heard = _codec(config, users, voice, folder, record, console)
+    corpus = encode_voice(folder / "voice", codec, tokenizer)
+    model = _assemble(config, tokenizer, thinker, codec, corpus)
+    said = _talker(config, model, corpus, folder, record, console)
+    model.save(folder / "model", packed=True)
+    return figures | heard | said
+
+
+# ---- the thinker ------------------------------------------------------------------------------------------------
+
+
+def _draw(rng: np.random.Generator) -> Sequence[Exchange]:
     return domain.dialogue(rng, "train", int(rng.integers(1, 6)))
 
 
-def text_batches(tokenizer: TextTokenizer, split: domain.Split, rows: int, frames: int) -> list[dict[str, torch.Tensor]]:
-    """Fixed batches for validation, one of whole conversations and one of held-out contents."""
+def text_batches(tokenizer: TextTokenizer, split: domain.Split, rows: int, frames: int) -> dict[str, dict[str, Any]]:
+    """Fixed batches to judge by: whole conversations, operand pairs and wordings that training never sees."""
     rng = np.random.default_rng(1)
-    draws: list[Callable[[np.random.Generator], Sequence[Exchange]]] = [
-        lambda rng: domain.dialogue(rng, split, int(rng.integers(1, 6))),
-        lambda rng: [domain.sample(rng, split, held="content")],
-        lambda rng: [domain.sample(rng, split, held="wording")],
-    ]
-    return [TextDialogues(draw, tokenizer, rows, frames).batch(rng) for draw in draws]
+    draws: dict[str, Callable[[np.random.Generator], Sequence[Exchange]]] = {
+        "talk": lambda rng: domain.dialogue(rng, split, int(rng.integers(1, 6))),
+        "content": lambda rng: [domain.sample(rng, split, held="content")],
+        "wording": lambda rng: [domain.sample(rng, split, held="wording")],
+    }
+    return {name: TextDialogues(draw, tokenizer, rows, frames).batch(rng) for name, draw in draws.items()}
 
 
-def evaluate_text(model: Backbone, tokenizer: TextTokenizer, split: domain.Split = "dev") -> dict[str, float]:
-    """Answers right from given words: conversations, unseen operand pairs, unseen wordings."""
-    figures: dict[str, float] = {}
-    for name, batch in zip(("talk", "content", "wording"), text_batches(tokenizer, split, 24, 160), strict=True):
-        figures[f"text_{name}"] = summarise(turns_of(batch, free_run(model, batch), tokenizer))["replies_right"]
-    return figures
+def evaluate_text(model: Backbone, tokenizer: TextTokenizer) -> dict[str, float]:
+    """Share of answers that are right, word for word, from given words."""
+    return {
+        f"text/{name}": summarise(turns_of(batch, free_run(model, batch), tokenizer)).get("replies_right", 0.0)
+        for name, batch in text_batches(tokenizer, "dev", 24, 160).items()
+    }
 
 
-def evaluate_listening(
-    model: Backbone, tokenizer: TextTokenizer, scenes: Scenes, count: int = 96
-) -> dict[str, float]:
-    """Words heard and answers right in held-out scenes, running freely."""
+def evaluate_listening(model: Backbone, tokenizer: TextTokenizer, scenes: Scenes, count: int = 96) -> dict[str, float]:
+    """Words heard and answers right in held-out scenes."""
     batch = scenes.collate(range(min(count, len(scenes.shards))))
     return summarise(turns_of(batch, free_run(model, batch), tokenizer))
 
 
-def new_thinker(recipe: ThinkerRecipe, tokenizer: TextTokenizer, seed: int) -> Backbone:
-    torch.manual_seed(seed)
-    return Backbone(thinker_layout(len(tokenizer)), recipe.size)
-
-
-def text_stage(recipe: ThinkerRecipe, tokenizer: TextTokenizer, folder: Path, console: Console | None) -> Backbone:
-    """Teach a new thinker the domain from text alone."""
-    model = new_thinker(recipe, tokenizer, recipe.text.seed)
-    source = TextDialogues(draw_train, tokenizer, recipe.rows, recipe.frames)
-    task = ThinkerTask(
-        model, {"text": (source, 1.0)}, recipe.text_training, lambda model: evaluate_text(model, tokenizer)
+def _scenes(config: Curriculum, folder: Path, split: domain.Split, count: int) -> SceneShards:
+    return prepare(
+        PrepareConfig(
+            folder=folder / f"scenes-{split}",
+            tokenizer=folder / "tokenizer.json",
+            scenes=count,
+            seed=config.seed,
+            split=split,
+            speech=config.speech,
+            shares=config.shares,
+            scene=config.scene,
+            assistant=config.voice,
+            workers=config.workers,
+        )
     )
-    train(task, recipe.text, folder / "text", console=console)
-    return model
 
 
-def listen_stage(
-    recipe: ThinkerRecipe,
-    model: Backbone,
-    tokenizer: TextTokenizer,
-    train_scenes: SceneShards,
-    dev_scenes: SceneShards,
-    folder: Path,
-    console: Console | None,
-) -> Backbone:
-    """Teach a thinker that knows the answers to hear the questions, in scenes of full-duplex conversation."""
+def _thinker(
+    config: Curriculum, tokenizer: TextTokenizer, folder: Path, record: dict[str, Any], console: Console | None
+) -> tuple[Backbone, dict[str, float]]:
+    """Text alone until the words are right, then scenes of full-duplex conversation."""
+    recipe = config.thinker
+    torch.manual_seed(config.seed)
+    model = Backbone(thinker_layout(len(tokenizer)), recipe.size)
+    text = TextDialogues(_draw, tokenizer, recipe.rows, recipe.frames)
+    task = ThinkerTask(model, {"text": (text, 1.0)}, recipe.training, lambda model: evaluate_text(model, tokenizer))
+    train(task, recipe.text, folder / "text", console=console, recipe=record)
+    checkpoint.load_weights(model, folder / "text")
+    scenes = Scenes(_scenes(config, folder, "train", config.scenes), recipe.rows, recipe.frames)
+    held_out = Scenes(_scenes(config, folder, "dev", config.dev_scenes), recipe.rows, recipe.frames)
     sources: dict[str, tuple[Source, float]] = {
-        "scenes": (Scenes(train_scenes, recipe.rows, recipe.frames), 1 - recipe.text_share),
-        "text": (TextDialogues(draw_train, tokenizer, recipe.rows, recipe.frames), recipe.text_share),
+        "scenes": (scenes, 1 - recipe.text_share),
+        "text": (text, recipe.text_share),
     }
-    held_out = Scenes(dev_scenes, 0, recipe.frames)
 
     def evaluate(model: Backbone) -> dict[str, float]:
         return evaluate_listening(model, tokenizer, held_out) | evaluate_text(model, tokenizer)
 
-    train(ThinkerTask(model, sources, recipe.listen_training, evaluate), recipe.listen, folder / "listen", console=console)
+    task = ThinkerTask(model, sources, recipe.training, evaluate)
+    done = train(task, recipe.listen, folder / "listen", console=console, recipe=record)
+    checkpoint.load_weights(model, folder / "listen")
+    return model, done.validation
+
+
+# ---- the voice --------------------------------------------------------------------------------------------------
+
+
+def _speakers(config: Curriculum, folder: Path) -> tuple[Manifest, Manifest]:
+    """Say the lines of the codec's synthetic speakers, and those that the assistant's voice practises."""
+    rng = np.random.default_rng([config.seed, 1])
+    lines = practice_lines(rng, config.codec.users, 0)
+    drawn: list[Voice] = []
+    while len(drawn) < len(lines):
+        voice = random_voice(rng)
+        if voice_split(voice.engine, voice.name) == "train":
+            drawn.append(voice)
+    said = [Line(f"{index:06d}", line, voice) for index, (line, voice) in enumerate(zip(lines, drawn, strict=True))]
+    users = synthesize(said, folder / "users", workers=config.workers, progress=False)
+    practice = practice_lines(np.random.default_rng([config.seed, 2]), config.talker.replies, config.talker.passes)
+    say_lines(practice, config.voice, folder / "voice", config.workers)
+    return users, read(folder / "voice" / "manifest.jsonl")
+
+
+def _real(speech: Path | None) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Clips of real people, of the training split and of the development split."""
+    clips: dict[str, list[np.ndarray]] = {"train": [], "dev": [], "test": []}
+    for path in sorted(speech.glob("*/manifest.jsonl")) if speech is not None else []:
+        manifest = read(path)
+        for entry in manifest:
+            if entry.speaker and entry.lang == "en":
+                clips[speaker_split(entry.speaker)].append(manifest.pcm(entry))
+    return clips["train"], [clip for clip in clips["dev"] if len(clip) > 32_000]
+
+
+def _codec(
+    config: Curriculum, users: Manifest, voice: Manifest, folder: Path, record: dict[str, Any], console: Console | None
+) -> tuple[SpectralCodec, dict[str, float]]:
+    """Learn the codec on all speakers, then sharpen its decoder; the codes do not change after the first stage."""
+    recipe = config.codec
+    own = [voice.samples(entry) for entry in voice]
+    held = max(1, min(24, len(own) // 20))
+    train_clips, dev_clips = _real(config.speech)
+    sources: dict[str, tuple[float, Sequence[np.ndarray]]] = {
+        "assistant": (0.35, own[held:]),
+        "synthetic": (0.15 if train_clips else 0.65, [users.samples(entry) for entry in users]),
+    }
+    held_out: dict[str, Sequence[np.ndarray]] = {"assistant": own[:held]}
+    if train_clips:
+        sources["real"] = (0.5, train_clips)
+        held_out["real"] = dev_clips[:24]
+    torch.manual_seed(config.seed)
+    codec = SpectralCodec(recipe.size)
+    task = CodecTask(codec, recipe.whole_training, sources, held_out)
+    train(task, recipe.whole, folder / "codec", console=console, recipe=record)
+    checkpoint.load_weights(codec, folder / "codec", prefix="codec.")
+    task = CodecTask(codec, recipe.decoder_training, sources, held_out)
+    done = train(task, recipe.decoder, folder / "decoder", console=console, recipe=record)
+    checkpoint.load_weights(codec, folder / "decoder", prefix="codec.")
+    return codec.eval(), {f"codec/{name}": value for name, value in done.validation.items()}
+
+
+def _assemble(
+    config: Curriculum, tokenizer: TextTokenizer, thinker: Backbone, codec: SpectralCodec, corpus: VoiceCorpus
+) -> SpeechLM:
+    """Put the trained parts into one model whose talker, speller and pacer are new."""
+    torch.manual_seed(config.seed)
+    model = SpeechLM(
+        SpeechLMConfig(
+            name=config.name,
+            thinker_layout=thinker.layout,
+            thinker=thinker.config,
+            talker_layout=talker_layout(len(corpus.inventory), codec.config),
+            talker=config.talker.size,
+            speller=SpellerConfig(phones=corpus.inventory, transformer=config.talker.speller),
+            pacer=PacerConfig(phones=len(corpus.inventory), dim=config.talker.pacer_dim),
+            codec=codec.config,
+        ),
+        tokenizer,
+    )
+    model.thinker.load_state_dict(thinker.state_dict())
+    model.codec.load_state_dict(codec.state_dict())
     return model
 
 
-def tokenizer_stage(path: Path) -> TextTokenizer:
-    return TextTokenizer.load(path) if path.is_file() else train_tokenizer(path)
+def evaluate_speaking(model: SpeechLM, held: Sequence[Example], lexicon: VoiceCorpus) -> dict[str, float]:
+    """Codes right without any history to lean on, durations within 10 ms, and words spelled right."""
+    inventory = lexicon.inventory
+    task = TalkerTask(model.talker, model.pacer, model.speller, held, lexicon.lexicon, TalkerTraining(), dict)
+    batch = task.batch(held, np.random.default_rng(0))
+    _, logits = model.talker(batch, {"codes": torch.full_like(batch["codes"], -1)})
+    known = batch["codes"] >= 0
+    words = lexicon.lexicon[::20]
+    spelled = [model.speller.spell(word) == [inventory.index(phone) for phone in phones] for word, phones in words]
+    return {
+        "speak/codes_right": float((logits["codes"].argmax(-1) == batch["codes"])[known].float().mean()),
+        "speak/words_spelled": float(np.mean(spelled)),
+    }
 
 
-def scenes_stage(config: PrepareConfig, console: Console | None) -> SceneShards:
-    return prepare(config)
+def _talker(
+    config: Curriculum,
+    model: SpeechLM,
+    corpus: VoiceCorpus,
+    folder: Path,
+    record: dict[str, Any],
+    console: Console | None,
+) -> dict[str, float]:
+    """Teach the voice its score, its pace and its spelling."""
+    recipe = config.talker
+    held = max(1, min(96, len(corpus.examples) // 20))
+    task = TalkerTask(
+        model.talker,
+        model.pacer,
+        model.speller,
+        corpus.examples[held:],
+        corpus.lexicon,
+        recipe.training,
+        lambda: evaluate_speaking(model, corpus.examples[:held], corpus),
+    )
+    done = train(task, recipe.loop, folder / "speak", console=console, recipe=record)
+    checkpoint.load_weights(task.modules, folder / "speak")
+    return done.validation

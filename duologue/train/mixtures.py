@@ -16,7 +16,7 @@ from duologue.lm.streams import ABSENT
 from duologue.lm.text import END, EOT, PAD, TextTokenizer
 
 Batch = dict[str, Tensor]
-"""Streams by name: tokens (B, F, books) int64, features (B, F * hops, size) float32. `ABSENT` tokens are not learned."""
+"""Streams by name: tokens (B, F, books) int64, features (B, F * hops, size). `ABSENT` tokens are not learned."""
 
 
 class Source(ABC):

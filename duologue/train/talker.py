@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -126,7 +126,7 @@ class TalkerTask(Task):
 
     def losses(self, step: int, rng: np.random.Generator) -> Iterator[tuple[str, Tensor]]:
         chosen = [self.examples[index] for index in rng.integers(len(self.examples), size=self.config.rows)]
-        batch = {name: value.to(self.device) for name, value in self._batch(chosen, rng).items()}
+        batch = {name: value.to(self.device) for name, value in self.batch(chosen, rng).items()}
         hidden = torch.from_numpy(rng.random(batch["codes"].shape[:2]) < self._shares(rng)).to(self.device)
         history = {"codes": torch.where(hidden[..., None], ABSENT, batch["codes"])}
         _, logits = self._run(batch, history)
@@ -144,7 +144,8 @@ class TalkerTask(Task):
     def _shares(self, rng: np.random.Generator) -> np.ndarray:
         return rng.uniform(0, self.config.history_noise, size=(self.config.rows, 1))
 
-    def _batch(self, chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, Tensor]:
+    def batch(self, chosen: Sequence[Example], rng: np.random.Generator) -> dict[str, Tensor]:
+        """The streams of these utterances, cut or filled up to the training's frames."""
         rows, frames = len(chosen), self.config.frames
         sounds = np.full((rows, frames, SLOTS), ABSENT, dtype=np.int64)
         ahead: np.ndarray | None = None

@@ -72,7 +72,7 @@ def encode_voice(folder: Path, codec: Codec, tokenizer: TextTokenizer) -> VoiceC
     path = folder / "codes"
     if not (folder / EXAMPLES).is_file():
         scores: list[tuple[Sequence[int], Sequence[int], Sequence[int]]] = []
-        with ShardWriter(path, np.int16, None if not len(manifest) else _books(codec)) as shard:
+        with ShardWriter(path, np.int16, _books(codec)) as shard:
             for entry in manifest:
                 spoken = Spoken(manifest.pcm(entry), entry.words or [], entry.phones or [])
                 example = example_of(spoken, codec, tokenizer, inventory)
@@ -82,7 +82,8 @@ def encode_voice(folder: Path, codec: Codec, tokenizer: TextTokenizer) -> VoiceC
     kept = json.loads((folder / EXAMPLES).read_text())
     codes = ShardReader(path)
     if len(codes) != len(kept):
-        raise DataError(f"{path} holds {len(codes)} utterances, {folder / EXAMPLES} {len(kept)}; delete both and run again")
+        beside = f"{path} holds {len(codes)} utterances, {folder / EXAMPLES} {len(kept)}"
+        raise DataError(f"{beside}; delete both and run again")
     examples = [
         Example(tuple(phones), tuple(durations), tuple(arrivals), np.array(codes[index]))
         for index, (phones, durations, arrivals) in enumerate(kept)

@@ -1,4 +1,4 @@
-"""The generator on an untrained model: the path of a frame, rows of any age, and replies that begin, end and are cut."""
+"""The generator on an untrained model: the path of a frame, rows of any age, replies that begin, end and are cut."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ class Scripted(Generator):
         said = super()._think(pcm, state, active)
         heard, text = self.script.get(self.frame, ("", ""))
         self.frame += 1
-        return {"heard": torch.full_like(said["heard"], self._piece(heard)),
-                "text": torch.full_like(said["text"], self._piece(text))}
+        return {
+            "heard": torch.full_like(said["heard"], self._piece(heard)),
+            "text": torch.full_like(said["text"], self._piece(text)),
+        }
 
 
 def run(generator: Generator, frames: int) -> list[StepOutput]:

@@ -1,0 +1,67 @@
+"""The model in the box: a thinker of 15 M parameters, a talker in one voice, and their codec, on two CPU cores.
+
+    duologue train recipes/box.py --out runs/box          (or `make box`, which also evaluates and packs)
+
+Needs the synthesisers (extra `synth`, and the program flite for the assistant's voice); with `speech=FOLDER` it also
+learns from real people. More data, more time or a GPU is a matter of a flag, for example
+
+    duologue train recipes/box.py --out runs/big scenes=40000 thinker.listen.seconds=40000 thinker.listen.device=cuda
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from duologue.codec.spectral import SpectralConfig
+from duologue.data.dialogues import SceneConfig
+from duologue.data.voices import Voice
+from duologue.lm.backbone import BackboneConfig
+from duologue.nn.transformer import TransformerConfig
+from duologue.train import curriculum
+from duologue.train.codec import CodecTraining
+from duologue.train.curriculum import CodecRecipe, Curriculum, TalkerRecipe, ThinkerRecipe
+from duologue.train.loop import LoopConfig
+from duologue.train.thinker import ThinkerTraining
+
+SPEECH = Path("../shared/speech")
+
+config = Curriculum(
+    name="box",
+    voice=Voice(engine="flite", name="slt"),
+    speech=SPEECH if SPEECH.is_dir() else None,
+    scenes=7168,
+    dev_scenes=128,
+    # The reply may begin 160 ms after the last sound: less, and closures inside words would look like an end.
+    scene=SceneConfig(hold=0.16),
+    thinker=ThinkerRecipe(
+        size=BackboneConfig(
+            temporal=TransformerConfig(dim=384, layers=6, heads=6, window=256),
+            depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
+        ),
+        text=LoopConfig(seconds=1800, precision="bf16", validate_every=250, log_every=25),
+        listen=LoopConfig(seconds=3900, precision="bf16", validate_every=250, log_every=25, ema=0.995),
+        training=ThinkerTraining(compile=True),
+        text_share=0.35,
+    ),
+    codec=CodecRecipe(
+        size=SpectralConfig(name="box-codec"),
+        whole=LoopConfig(seconds=2400, precision="bf16", validate_every=500, clip=3.0),
+        decoder=LoopConfig(seconds=1800, precision="bf16", validate_every=250, clip=3.0),
+        decoder_training=CodecTraining(decoder_only=True, lr=4e-4, adversary_from=0),
+    ),
+    talker=TalkerRecipe(
+        size=BackboneConfig(
+            temporal=TransformerConfig(dim=320, layers=5, heads=5, window=64),
+            depth=TransformerConfig(dim=256, layers=2, heads=4, window=8),
+        ),
+        speller=TransformerConfig(dim=128, layers=3, heads=4, window=64),
+        loop=LoopConfig(seconds=1700, precision="bf16", validate_every=300, ema=0.995),
+    ),
+)
+
+
+def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, float]:
+    """Take the whole curriculum; see `duologue.train.curriculum`."""
+    return curriculum.run(config, folder, console)
