@@ -27,7 +27,7 @@ _ORDERS = frozenset(
         name, go, keep, work, find, make"""
     )
 )
-_ASKED = frozenset(phrases("can, could, please, tell, do, if, i"))
+_ASKED = frozenset(phrases("can, could, please, now, tell, do, if, i"))
 """First words of sentences that take no more asking before them."""
 
 

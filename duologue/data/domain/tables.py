@@ -108,7 +108,7 @@ TABLES = (
         pairs(
             """a banana: yellow, the sky: blue, grass: green, snow: white, a tomato: red, coal: black, the sun: yellow
             a carrot: orange, blood: red, milk: white, chocolate: brown, a strawberry: red, a cucumber: green
-            a lemon: yellow, the ocean: blue, a frog: green, a polar bear: white, a flamingo: pink, an elephant: gray
+            a lemon: yellow, the ocean: blue, a frog: green, a polar bear: white, a flamingo: pink, an elephant: grey
             cotton: white, spinach: green, butter: yellow, a pumpkin: orange, an eggplant: purple, a raven: black
             an emerald: green, a ruby: red, a cherry: red, broccoli: green, salt: white, a swan: white
             a fire truck: red"""
@@ -224,7 +224,7 @@ TABLES = (
         pairs(
             """a bee: a hive, a bird: a nest, a spider: a web, a king: a castle, a bear: a cave, a lion: africa
             a kangaroo: australia, a penguin: antarctica, a fish: water, a monkey: the jungle, a camel: the desert
-            a panda: china, a horse: a stable, a rabbit: a burrow, an eskimo: an igloo, a cowboy: a ranch
+            a panda: china, a horse: a stable, a rabbit: a burrow, a cowboy: a ranch
             a pig: a sty"""
         ),
     ),
