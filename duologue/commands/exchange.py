@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import zip_longest
 
 import numpy as np
 from rich.console import RenderableType
@@ -60,11 +59,12 @@ class _Floor:
                 self.answered = event.time if event.kind == "reply_ended" else None
 
     def done(self, now: float, end: float, tail: float) -> bool:
+        waited = round(now - end, 6)  # frames do not add up exactly
         if self.replying:
-            return now - end >= LONGEST_REPLY
+            return waited >= LONGEST_REPLY
         if self.answered is not None:
             return now - max(end, self.answered) >= SETTLE
-        return now - end >= tail
+        return waited >= tail
 
 
 @dataclass
@@ -114,7 +114,8 @@ class Account:
         turns = _stretches(_active(self.user), hop, PAUSE)
         starts = [start + self.frame_seconds for start, _ in _stretches(_active(self.system), hop, PAUSE / 2)]
         found = []
-        for (start, end), following in zip_longest(turns, [start for start, _ in turns[1:]], fillvalue=np.inf):
+        followings = [*(start for start, _ in turns[1:]), np.inf]
+        for (start, end), following in zip(turns, followings, strict=False):
             first = next((onset for onset in starts if start <= onset < following), None)
             if first is not None:
                 found.append(first - end)
@@ -157,7 +158,7 @@ def _active(loudness: list[Pcm]) -> np.ndarray:
     """(hops,) bool: which hops hold speech."""
     from duologue.audio.vad import FRAMES, activity
 
-    return activity(np.concatenate(loudness), rate=FRAMES)  # the level of a frame is all that it goes by
+    return activity(np.concatenate([np.zeros(0, np.float32), *loudness]), rate=FRAMES)  # it goes by the levels alone
 
 
 def _stretches(active: np.ndarray, hop: float, pause: float) -> list[tuple[float, float]]:
