@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report("stopped", 130, error if verbose else None)
     except DuologueError as error:
         return _report(f"error: {error}", 1, error if verbose else None)
+    except ModuleNotFoundError as error:  # of an extra: the core's packages are always there
+        line = f"error: the package {error.name} is not installed; pip install 'duologue[train,synth,eval]' brings it"
+        return _report(line, 1, error if verbose else None)
     except OSError as error:
         _drop_output()
         where = f"{error.filename}: " if error.filename else ""

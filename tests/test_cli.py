@@ -493,6 +493,11 @@ def run(config, folder, console):
             code, _, error = run("train", *arguments)
             assert_one_line(code, error, part)
 
+    def test_a_package_of_an_extra_that_is_missing_is_named(self, run: Run, folder: Path) -> None:
+        (folder / "far.py").write_text("import no_such_package")
+        code, _, error = run("train", "far.py")
+        assert_one_line(code, error, "no_such_package", "pip install")
+
     @pytest.mark.parametrize("content", [None, "", "two plus 2\n", b"\xff\xfe\x00"])
     def test_bad_lines_are_one_line(self, run: Run, folder: Path, content: str | bytes | None) -> None:
         if content is not None:
