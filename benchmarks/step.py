@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -31,17 +31,19 @@ from torch import Tensor
 from duologue.atomic import atomic, write_text
 from duologue.audio.files import stream
 from duologue.audio.resample import resample
-from duologue.codec.spectral import SpectralCodec, SpectralConfig
-from duologue.lm.backbone import BackboneConfig
+from duologue.codec.spectral import SpectralCodec
+from duologue.data.prepare import train_tokenizer
 from duologue.lm.generate import ConversationState, Generator
 from duologue.lm.model import FRAME, RATE, SpeechLM, SpeechLMConfig, talker_layout, thinker_layout
 from duologue.lm.pacer import PacerConfig
 from duologue.lm.reader import Reader, ReaderState
-from duologue.lm.speller import SpellerConfig
-from duologue.nn.transformer import TransformerConfig
+from duologue.lm.speller import END, PAUSE, SpellerConfig
 from duologue.systems import registry
+from duologue.train.curriculum import Curriculum
+from duologue.train.recipe import load_recipe
 
-QUESTION = Path(__file__).parents[1] / "examples" / "question.wav"
+ROOT = Path(__file__).parents[1]
+QUESTION = ROOT / "examples" / "question.wav"
 WARMUP = 10  # calls of each part before it is timed
 PHONES = 41  # of the assistant's voice, `<end>` and `pau` among them
 REPLY = 8  # words of a reply that is forced on the model
@@ -53,26 +55,21 @@ Milliseconds = np.ndarray
 
 
 def stand_in() -> SpeechLM:
-    """A model of the box's sizes that has learned nothing."""
-    from duologue.data.prepare import train_tokenizer
-
+    """A model of the box's sizes, as its recipe gives them, that has learned nothing."""
+    recipe = cast(Curriculum, load_recipe(ROOT / "recipes" / "box.py").config)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = train_tokenizer(Path(folder) / "tokenizer.json")
     torch.manual_seed(0)
-    codec = SpectralConfig()
-    phones = ("<end>", "pau", *(f"p{number}" for number in range(PHONES - 2)))
-    small = TransformerConfig(dim=256, layers=1, heads=4, window=8)
+    codec, talker = recipe.codec.size, recipe.talker
+    phones = (END, PAUSE, *(f"p{number}" for number in range(PHONES - 2)))
     config = SpeechLMConfig(
         name="stand-in",
         thinker_layout=thinker_layout(len(tokenizer)),
-        thinker=BackboneConfig(temporal=TransformerConfig(dim=384, layers=6, heads=6, window=256), depth=small),
+        thinker=recipe.thinker.size,
         talker_layout=talker_layout(PHONES, codec),
-        talker=BackboneConfig(
-            temporal=TransformerConfig(dim=320, layers=5, heads=5, window=64),
-            depth=small.model_copy(update={"layers": 2}),
-        ),
-        speller=SpellerConfig(phones=phones, transformer=TransformerConfig(dim=128, layers=3, heads=4, window=64)),
-        pacer=PacerConfig(phones=PHONES),
+        talker=talker.size,
+        speller=SpellerConfig(phones=phones, transformer=talker.speller),
+        pacer=PacerConfig(phones=PHONES, dim=talker.pacer_dim),
         codec=codec,
     )
     model = SpeechLM(config, tokenizer).eval().requires_grad_(False)
