@@ -148,7 +148,7 @@ def evaluate_text(model: Backbone, tokenizer: TextTokenizer) -> dict[str, float]
 
 def evaluate_listening(model: Backbone, tokenizer: TextTokenizer, scenes: Scenes, count: int = 96) -> dict[str, float]:
     """Words heard and answers right in held-out scenes."""
-    batch = scenes.collate(range(min(count, len(scenes.shards))))
+    batch = scenes.collate([[index] for index in range(min(count, len(scenes.shards)))])
     return summarise(turns_of(batch, free_run(model, batch), tokenizer))
 
 

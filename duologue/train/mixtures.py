@@ -75,26 +75,36 @@ class TextDialogues(Source):
 class Scenes(Source):
     """Prepared scenes: features of the user's channel, and the labels of every frame.
 
-    Rows are cut or filled up to `frames`. A scene longer than that is cut at a random frame.
+    Scenes follow one another until a row is full, as if conversation after conversation came in, so no frame of a batch
+    is wasted; the last one loses its end.
     """
 
     def __init__(self, shards: SceneShards, rows: int, frames: int) -> None:
         self.shards, self.rows, self.frames = shards, rows, frames
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        return self.collate(rng.integers(len(self.shards), size=self.rows), rng)
+        rows: list[list[int]] = []
+        for _ in range(self.rows):
+            row, filled = [], 0
+            while filled < self.frames:
+                row.append(int(rng.integers(len(self.shards))))
+                filled += len(self.shards[row[-1]][1])
+            rows.append(row)
+        return self.collate(rows)
 
-    def collate(self, indices: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
-        """The scenes at `indices`; without `rng` a long one loses its end."""
-        features = np.zeros((len(indices), self.frames * SLOTS, 80), dtype=np.float32)
-        labels = np.full((len(indices), self.frames, 4), ABSENT, dtype=np.int64)
-        for row, index in enumerate(indices):
-            scene_features, scene_labels = self.shards[int(index)]
-            spare = max(0, len(scene_labels) - self.frames)
-            start = int(rng.integers(spare + 1)) if rng is not None else 0
-            part = scene_labels[start : start + self.frames]
-            labels[row, : len(part)] = part
-            features[row, : len(part) * SLOTS] = scene_features[start * SLOTS : (start + len(part)) * SLOTS]
+    def collate(self, rows: Sequence[Sequence[int]]) -> Batch:
+        """A batch whose rows hold the scenes of these indices, cut or filled up to the source's frames."""
+        features = np.zeros((len(rows), self.frames * SLOTS, 80), dtype=np.float32)
+        labels = np.full((len(rows), self.frames, 4), ABSENT, dtype=np.int64)
+        for row, indices in enumerate(rows):
+            place = 0
+            for index in indices:
+                scene_features, scene_labels = self.shards[index]
+                part = scene_labels[: self.frames - place]
+                end = place + len(part)
+                labels[row, place:end] = part
+                features[row, place * SLOTS : end * SLOTS] = scene_features[: len(part) * SLOTS]
+                place = end
         tokens = torch.from_numpy(labels)
         heard, text, speaking, known = tokens.unbind(-1)
         heard = torch.where(known == 0, ABSENT, heard)  # words without known times are not learned

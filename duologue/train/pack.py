@@ -1,0 +1,174 @@
+"""Packs a trained model for shipping: the weights small, with a card for programs and one for people.
+
+    python -m duologue.train.pack runs/box/model --figures runs/box/answers-test --codec runs/box/codec.json \\
+        --to duologue/models/box
+
+What is measured is put into the card as it stands in the evaluation's files, with the command that gives it again;
+nothing on a card is typed in by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from duologue.atomic import atomic, write_text
+from duologue.errors import DuologueError, ModelError
+from duologue.lm.model import SpeechLM
+from duologue.systems.base import Figure, SystemCard
+
+LIMIT = 48_000_000
+"""Largest weights in the package, bytes."""
+NAMES = {
+    "right": ("answers right, text", "share"),
+    "right_spoken": ("answers right, spoken reply through pocketsphinx", "share"),
+    "right_true": ("the same judge on true speech of the right replies", "share"),
+    "wer_heard": ("word error rate of the user's words", "share"),
+    "latency_p50": ("reply after the user's last sound, median", "s"),
+    "passed": ("behaves as the scene asks", "share"),
+    "delay_p50": ("stops after being spoken over, median", "s"),
+}
+TRAINED_ON = (
+    "questions said by espeak-ng (the program is GPL-3.0, its sound is not) and flite's rms and kal16 (BSD-like)",
+    "replies in flite's voice slt (BSD-like): the model's own voice",
+    "Google Speech Commands v0.02, test set (CC BY 4.0), 80% of its speakers",
+    "Free Spoken Digit Dataset (CC BY-SA 4.0), all speakers but nicolas",
+    "LibriSpeech train-clean-100, one utterance of each of 250 speakers (CC BY 4.0), 80% of them",
+    "for the codec also: kathleen's Arctic prompts (CC0), LJ Speech (public domain), SpeechBrain's samples (Apache-2.0)",
+    "noises and rooms: Precise Community Data (public domain), Speech Commands' noises (CC BY 4.0), OpenAIR (CC BY)",
+)
+
+
+def figures_of(summary: dict[str, Any], split: str, command: str) -> Iterable[Figure]:
+    """The figures of an answer suite's summary.json, family by family."""
+    for family, figures in summary.items():
+        for key, (name, unit) in NAMES.items():
+            found = figures.get(key)
+            if isinstance(found, dict):
+                yield Figure(
+                    name=f"{family}: {name}",
+                    value=found["value"],
+                    unit=unit,
+                    interval=(found["low"], found["high"]),
+                    split=f"{split}, {found['count']} cases",
+                    command=command,
+                )
+    for key in ("compute_ms_p50", "compute_ms_p99"):
+        if key in summary.get("all", {}):
+            value = summary["all"][key]
+            yield Figure(name=f"one step, {key[-3:]}", value=round(value, 2), unit="ms", split=split, command=command)
+
+
+def card_of(model: SpeechLM, figures: Iterable[Figure]) -> SystemCard:
+    """The card of a model trained by `recipes/box.py`."""
+    hears = {stream.name for stream in model.config.thinker_layout.heard}
+    return SystemCard(
+        name=model.config.name,
+        summary="A small full-duplex speech-to-speech model: arithmetic, facts, repeat after me, small talk.",
+        hears=tuple(kind for stream, kind in (("user", "features"), ("user_codes", "codes")) if stream in hears),  # type: ignore[misc]
+        voices=("slt",),
+        latency_ms=1000 * model.codec.card.delay_samples / model.codec.card.sample_rate + 80,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        licence="Apache-2.0",
+        recipe="recipes/box.py",
+        seed=0,
+        trained_on=TRAINED_ON,
+        measured=tuple(figures),
+    )
+
+
+def read_me(card: SystemCard) -> str:
+    """The card for people, in Markdown."""
+    lines = [
+        f"# {card.name}",
+        "",
+        card.summary,
+        "",
+        f"- {card.parameters:,} parameters, licence {card.licence}",
+        f"- made by `duologue train {card.recipe}`, seed {card.seed}",
+        f"- hears {', '.join(card.hears)}; says {' and '.join(card.says)}; {card.duplex} duplex",
+        f"- languages: {', '.join(card.languages)}",
+        f"- one voice: {', '.join(card.voices)}; {card.sample_rate} Hz, {card.frame_rate} frames a second",
+        f"- algorithmic delay {card.latency_ms:.0f} ms: one frame, and what the codec's inverse STFT holds back",
+        "",
+        "## Trained on",
+        "",
+        *(f"- {source}" for source in card.trained_on),
+        "",
+        "Held out: see `duologue/data/splits.py` (speakers and voices) and `duologue/data/domain/splits.py` (wordings and",
+        "operand pairs). The codec's training held out every tenth LibriSpeech speaker, in the order of their names, and",
+        "heard flite's voice awb, which the rest of the model never did.",
+        "",
+        "## Measured",
+        "",
+        "Always running freely; 95% intervals. Recordings of people who were not heard in training are few, so the figures",
+        "on them say little about other microphones.",
+        "",
+        "| what | on | value | 95% | command |",
+        "|---|---|---|---|---|",
+    ]
+    for figure in card.measured:
+        interval = "" if figure.interval is None else f"{figure.interval[0]:.3g} to {figure.interval[1]:.3g}"
+        unit = "" if figure.unit == "share" else f" {figure.unit}"
+        lines.append(f"| {figure.name} | {figure.split} | {figure.value:.3g}{unit} | {interval} | `{figure.command}` |")
+    return "\n".join(lines) + "\n"
+
+
+def pack(model_folder: Path, to: Path, figures: Path | None = None, codec: Path | None = None) -> SystemCard:
+    """Write the shipped folder of a trained model.
+
+    Args:
+        figures: folder of an answer suite's results, for the card.
+        codec: JSON of the codec's evaluation: a list of figures.
+
+    Raises:
+        ModelError: the model is damaged, or too large for the package.
+        DuologueError: a file cannot be read or written.
+    """
+    model = SpeechLM.load(model_folder)
+    measured: list[Figure] = []
+    if figures is not None:
+        settings = json.loads((figures / "settings.json").read_text())
+        command = f"python -m duologue.eval.answers --split {settings['split']}"
+        summary = json.loads((figures / "summary.json").read_text())
+        measured += figures_of(summary, settings["split"], command)
+    if codec is not None:
+        measured += [Figure.model_validate(figure) for figure in json.loads(codec.read_text())]
+    weights = to / "model.safetensors"
+    if model_folder.resolve() != to.resolve():
+        size = (model_folder / "model.safetensors").stat().st_size
+        if size > LIMIT:
+            raise ModelError(f"{model_folder} holds {size:,} bytes of weights; the package takes {LIMIT:,}")
+        for name in ("config.json", "tokenizer.json"):
+            with atomic(to / name) as temporary:
+                shutil.copyfile(model_folder / name, temporary)
+        with atomic(weights) as temporary:
+            shutil.copyfile(model_folder / "model.safetensors", temporary)
+    card = card_of(model, measured)
+    write_text(to / "card.json", card.model_dump_json(indent=1) + "\n")
+    write_text(to / "README.md", read_me(card))
+    return card
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="Folder of a trained, packed model.")],
+    to: Annotated[Path, typer.Option(help="Folder of the shipped model.")] = Path("duologue/models/box"),
+    figures: Annotated[Path | None, typer.Option(help="Folder of the answer suite's results.")] = None,
+    codec: Annotated[Path | None, typer.Option(help="Figures of the codec, JSON.")] = None,
+) -> None:
+    """Ship a trained model with its card."""
+    try:
+        card = pack(model, to, figures, codec)
+    except DuologueError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{to}: {card.parameters:,} parameters, {len(card.measured)} figures")
+
+
+if __name__ == "__main__":
+    typer.run(main)

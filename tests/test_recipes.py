@@ -1,0 +1,68 @@
+"""The tiny recipe takes every step of the curriculum on real synthetic speech, and each part has learned something."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("espeakng_loader", reason="needs the extra synth")
+
+ROOT = Path(__file__).parent.parent
+
+
+def train(out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "duologue.cli", "train", "recipes/tiny.py", *settings, "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tiny")
+    done = train(out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def history(run: Path, stage: str, key: str) -> list[float]:
+    lines = [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
+    return [line[key] for line in lines if key in line]
+
+
+def test_every_stage_has_learned_something(run: Path) -> None:
+    text = history(run, "text", "train/text/text")
+    assert text[-1] < 0.6 * text[0]
+    heard = history(run, "listen", "train/scenes/heard")
+    assert heard[-1] < heard[0]
+    assert history(run, "codec", "validation/stoi/assistant")[-1] > 0.5
+    assert history(run, "codec", "validation/usage_0")[-1] > 0.6
+    assert history(run, "speak", "validation/speak/codes_right")[-1] > 10 / 64  # of 64 entries a book
+
+
+def test_the_packed_model_talks_by_the_rules(run: Path) -> None:
+    from duologue.systems.registry import load
+
+    random = np.random.default_rng(0)
+    with load(run / "model").open() as conversation:
+        replies = [conversation.step(random.normal(0, 0.1, 1280).astype(np.float32)) for _ in range(40)]
+    assert all(np.isfinite(reply.pcm).all() and np.abs(reply.pcm).max() <= 1 for reply in replies)
+
+
+def test_a_finished_run_is_not_done_again(run: Path) -> None:
+    weights = (run / "model" / "model.safetensors").read_bytes()
+    lines = len((run / "text" / "metrics.jsonl").read_text().splitlines())
+    assert train(run).returncode == 0
+    assert (run / "model" / "model.safetensors").read_bytes() == weights
+    assert len((run / "text" / "metrics.jsonl").read_text().splitlines()) == lines
+
+
+def test_a_setting_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = train(tmp_path, "thinker.txet.steps=3")
+    assert done.returncode == 1
+    assert "thinker.txet" in done.stderr and len(done.stderr.strip().splitlines()) == 1
