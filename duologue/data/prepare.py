@@ -66,9 +66,9 @@ class Shares(BaseModel):
 class PrepareConfig(BaseModel):
     """What to draw, from whom, and where to put it.
 
-    `speech` is a folder of real recordings; without it all voices are synthetic. A `tokenizer` that is not there yet
-    is trained. `clean_share` of the scenes skip the rooms, noises and lines, which spare many others besides.
-    `workers` changes nothing but the time it takes.
+    `speech` is a folder of real recordings; without it all voices are synthetic. `assistant` is the voice of the
+    replies, and no user's. A `tokenizer` that is not there yet is trained. `clean_share` of the scenes skip the rooms,
+    noises and lines, which spare many others besides. `workers` changes nothing but the time it takes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,7 +101,8 @@ class SceneDrawer:
         sounds = (self.recordings.noises, self.recordings.rooms) if self.recordings else ([], [])
         # The scene has drawn the level already.
         self.augmenter = Augmenter(*sounds, gain=0.0, snr_db=SNR_DB)
-        ours = [voice for voice in voices() if voice_split(voice.engine, voice.name) == config.split]
+        users = [voice for voice in voices() if voice.speaker != config.assistant.speaker]
+        ours = [voice for voice in users if voice_split(voice.engine, voice.name) == config.split]
         self.espeak = [voice for voice in ours if voice.engine == "espeak"]
         self.others = [voice for voice in ours if voice.engine != "espeak"]
         if not ours:

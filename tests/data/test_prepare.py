@@ -1,0 +1,150 @@
+"""Preparation: shards are a pure function of the settings, and a stopped run goes on where it stood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from duologue.data import prepare as module
+from duologue.data.dialogues import HEARD, MASK, SPEAKING, TEXT, frame_labels
+from duologue.data.domain import understand
+from duologue.data.prepare import PrepareConfig, SceneDrawer, SceneShards, Shares, prepare, train_tokenizer
+from duologue.data.recordings import Recordings, quiet_cut
+from duologue.data.splits import speaker_split, voice_split
+from duologue.errors import DataError
+from duologue.lm.text import END, EOT, PAD, UNK, TextTokenizer
+
+flite = pytest.importorskip("duologue.data.flite")
+pytest.importorskip("espeakng_loader")
+pytestmark = pytest.mark.skipif("slt" not in flite.names(), reason="replies need the program flite")
+
+ESPEAK = {"espeak_share": 1.0}  # a user's voice that is quick to make
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    train_tokenizer(path, sentences=2_000)
+    return path
+
+
+def settings(folder: Path, tokenizer: Path, **changes: object) -> PrepareConfig:
+    values = {"folder": folder, "tokenizer": tokenizer, "scenes": 4, "seed": 7, "turns": (1, 2), **ESPEAK, **changes}
+    return PrepareConfig.model_validate(values)
+
+
+def drawer(tokenizer: Path, folder: Path, **changes: object) -> SceneDrawer:
+    return SceneDrawer(settings(folder, tokenizer, **changes), TextTokenizer.load(tokenizer))
+
+
+def content(shards: SceneShards) -> list[bytes]:
+    return [array.tobytes() for index in range(len(shards)) for array in shards[index]]
+
+
+def test_a_stopped_run_goes_on_and_gives_what_an_unstopped_one_gives(
+    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 2)
+    whole = prepare(settings(tmp_path / "whole", tokenizer))
+    assert len(whole) == 4
+    for features, labels in (whole[index] for index in range(4)):
+        assert features.dtype == np.float16 and labels.dtype == np.int16
+        assert features.shape == (8 * len(labels), 80) and labels.shape[1] == 4
+        assert np.isfinite(features).all()
+        assert (labels[:, HEARD] == EOT).sum() == (labels[:, TEXT] == END).sum()
+    assert whole.frames == sum(len(whole[index][1]) for index in range(4))
+
+    again = settings(tmp_path / "again", tokenizer)
+
+    def stop(ready: int, _total: int) -> None:
+        if ready == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(again, stop)
+    assert len(SceneShards(again.folder)) == 2
+    first = (again.folder / "features-00000.bin").stat().st_mtime_ns
+    calls: list[tuple[int, int]] = []
+    assert content(prepare(again, lambda *ready: calls.append(ready))) == content(whole)
+    assert calls == [(2, 2)]
+    assert (again.folder / "features-00000.bin").stat().st_mtime_ns == first
+    assert {path.name.partition("-")[0] for path in again.folder.iterdir()} == {"features", "labels", "prepare.json"}
+
+
+def test_other_settings_do_not_mix_in_one_folder(tokenizer: Path, tmp_path: Path) -> None:
+    silence = Shares(dialogue=0, words=0, unknown=0, silence=1)
+    shards = prepare(settings(tmp_path, tokenizer, shares=silence))
+    assert all((shards[index][1] == [PAD, PAD, 0, 1]).all() for index in range(len(shards)))
+    with pytest.raises(DataError, match="other settings"):
+        prepare(settings(tmp_path, tokenizer, seed=8, shares=silence))
+
+
+def test_workers_change_nothing(tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = Shares(dialogue=0, words=0, unknown=0, silence=1)
+    one = prepare(settings(tmp_path / "one", tokenizer, scenes=66, shares=silence))
+    two = prepare(settings(tmp_path / "two", tokenizer, scenes=66, shares=silence, workers=2))
+    assert content(one) == content(two)
+
+
+def test_a_folder_without_scenes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no prepared scenes"):
+        SceneShards(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_voices_keep_to_their_split(tokenizer: Path, tmp_path: Path, split: str) -> None:
+    draw = drawer(tokenizer, tmp_path, split=split, espeak_share=0.5)
+    rng = np.random.default_rng(0)
+    drawn = [draw.voice(rng) for _ in range(100)]
+    assert {voice_split(voice.engine, voice.name) for voice in drawn} == {split}
+    assert len({voice.key() for voice in drawn}) > 90
+
+
+def test_real_words_and_unknown_speech_are_labelled(tokenizer: Path, tmp_path: Path, speech: Path) -> None:
+    tokens = TextTokenizer.load(tokenizer)
+    rng = np.random.default_rng(0)
+    shares = Shares(dialogue=0, words=1, unknown=0, silence=0)
+    scene, heard = drawer(tokenizer, tmp_path, speech=speech, shares=shares).draw(rng)
+    assert scene.turns
+    assert heard.shape == scene.user.shape
+    for turn in scene.turns:
+        ((_, start, end),) = turn.words
+        assert 0.05 < end - start < 1.2
+        assert turn.user_start <= start < end <= turn.user_end
+    first = scene.turns[0]
+    assert first.reply == understand(first.words[0][0]).reply
+
+    shares = Shares(dialogue=0, words=0, unknown=1, silence=0)
+    scene, _ = drawer(tokenizer, tmp_path, speech=speech, shares=shares).draw(rng)
+    labels = frame_labels(scene, tokens)
+    assert {turn.reply for turn in scene.turns} == {understand("").reply}
+    assert set(labels[:, HEARD]) == {PAD, UNK, EOT}
+    assert 0 < (labels[:, MASK] == 0).sum() < len(labels)
+    assert labels[:, SPEAKING].any()
+
+
+def test_recordings_keep_to_their_split(speech: Path) -> None:
+    names = {}
+    for split in ("train", "test"):
+        recordings = Recordings(speech, split)
+        names[split] = {name for speakers in recordings.words.values() for name in speakers}
+        assert {speaker_split(name) for name in names[split]} == {split}
+        assert recordings.readings and recordings.noises
+    assert not names["train"] & names["test"]
+
+
+def test_a_missing_corpus_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"fsdd.*manifest"):
+        Recordings(tmp_path, "train")
+
+
+def test_a_stretch_of_reading_ends_where_it_is_quiet() -> None:
+    rng = np.random.default_rng(0)
+    time = np.arange(10 * 16_000) / 16_000
+    pcm = (np.sin(2 * np.pi * 200 * time) * (np.sin(2 * np.pi * 2 * time) ** 2)).astype(np.float32)
+    for _ in range(20):
+        cut = quiet_cut(pcm, rng)
+        assert 1.5 <= len(cut) / 16_000 <= 5.5
+        assert max(np.abs(cut[:160]).max(), np.abs(cut[-160:]).max()) < 0.1
