@@ -12,8 +12,8 @@ from typing import Any
 
 import jiwer
 import numpy as np
-import pesq as pesq_itu  # type: ignore[import-untyped]
-import pystoi  # type: ignore[import-untyped]
+import pesq as pesq_itu
+import pystoi
 from numpy.typing import ArrayLike, NDArray
 
 from duologue.audio.vad import speech_bounds

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pocketsphinx  # type: ignore[import-untyped]
+import pocketsphinx
 
 from duologue.errors import AudioError
 from duologue.eval.ngram import NGram
@@ -76,6 +76,7 @@ class Recognizer:
     """
 
     def __init__(self, sentences: Iterable[str], words: Iterable[str] = ()) -> None:
+        self._decoder: pocketsphinx.Decoder | None = None
         lines = [normalize(sentence) for sentence in sentences]
         wanted = {word for text in (*lines, *words) for word in normalize(text).split()}
         lexicon = {word: pronunciations(word) for word in sorted(wanted)}
@@ -89,7 +90,6 @@ class Recognizer:
             for number, phones in enumerate(spoken, 1)
         )
         self._arpa = NGram(lines, self.words).arpa()
-        self._decoder: pocketsphinx.Decoder | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_decoder": None}
@@ -137,13 +137,30 @@ class Recognizer:
                 lexicon, arpa = Path(folder, "words.dict"), Path(folder, "domain.arpa")
                 lexicon.write_text(self._lexicon)
                 arpa.write_text(self._arpa)
-                self._decoder = pocketsphinx.Decoder(
-                    hmm=pocketsphinx.get_model_path("en-us/en-us"),
-                    dict=str(lexicon),
-                    lm=str(arpa),
-                    loglevel="FATAL",
-                )
+                self._decoder = _decoder(lexicon, arpa)
         return self._decoder
+
+
+class GeneralRecognizer(Recognizer):
+    """The recogniser as it comes, with its own model of everyday English: for speech outside the domain.
+
+    It is slower and errs far more, on true speech too.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = None
+        self.missing, self.words = [], list(dictionary())
+
+    def _ready(self) -> pocketsphinx.Decoder:
+        if self._decoder is None:
+            model = Path(pocketsphinx.get_model_path("en-us"))
+            self._decoder = _decoder(model / "cmudict-en-us.dict", model / "en-us.lm.bin")
+        return self._decoder
+
+
+def _decoder(lexicon: Path, model: Path) -> pocketsphinx.Decoder:
+    acoustic = pocketsphinx.get_model_path("en-us/en-us")
+    return pocketsphinx.Decoder(hmm=acoustic, dict=str(lexicon), lm=str(model), loglevel="FATAL")
 
 
 _worker: Recognizer | None = None

@@ -22,6 +22,7 @@ BEHAVIOUR = {
     "backchannel": "goes on",
 }
 Figures = dict[str, Any]
+Grid = list[list[str]]
 
 
 def right(reply: str, exchange: Exchange) -> bool:
@@ -102,10 +103,10 @@ def summarise(rows: Sequence[Row]) -> dict[str, Figures]:
             figures |= _answers(mine)
         tried = [row.passed for row in mine if row.passed is not None]
         if tried:
-            figures["passed"] = _plain(share(tried))
+            figures["passed"] = plain(share(tried))
         delays = [row.delay for row in mine if row.delay is not None]
         if delays:
-            figures["delay_p50"] = _plain(bootstrap(delays, np.median))
+            figures["delay_p50"] = plain(bootstrap(delays, np.median))
         summary[family] = figures
     steps = list(chain.from_iterable(row.compute_ms for row in rows))
     if steps:
@@ -121,31 +122,31 @@ def _answers(rows: Sequence[Row]) -> Figures:
     turns = [turn for row in rows for turn in row.turns]
     figures: Figures = {"turns": len(turns)}
     for name in ("right", "right_spoken", "right_true"):
-        figures[name] = _plain(_share_of_turns(rows, name))
+        figures[name] = plain(_share_of_turns(rows, name))
     # what a reply to another question would score: how little a right answer can be owed to chance
     others = [*turns[1:], turns[0]]
-    figures["chance"] = _plain(
+    figures["chance"] = plain(
         share(right(other.said, turn.exchange) for turn, other in zip(turns, others, strict=True))
     )
-    figures["replied"] = _plain(share(turn.latency is not None for turn in turns))
+    figures["replied"] = plain(share(turn.latency is not None for turn in turns))
     for name, pairs in {
         "wer_heard": [(turn.user, turn.heard) for turn in turns],
         "wer_spoken": [(turn.said, turn.transcript) for turn in turns if turn.said],
         "wer_true": [(turn.reply, turn.true_transcript) for turn in turns if turn.reply],
     }.items():
         if pairs:
-            figures[name] = _plain(_error_rate(pairs))
+            figures[name] = plain(_error_rate(pairs))
     latencies = [turn.latency for turn in turns if turn.latency is not None]
     if latencies:
-        figures["latency_p50"] = _plain(bootstrap(latencies, np.median))
-        figures["latency_p90"] = _plain(bootstrap(latencies, lambda values: np.percentile(values, 90)))
+        figures["latency_p50"] = plain(bootstrap(latencies, np.median))
+        figures["latency_p90"] = plain(bootstrap(latencies, lambda values: np.percentile(values, 90)))
     leaning = [turn.right for turn in turns if turn.leans]
     if 0 < len(leaning) < len(turns):
-        figures["right_leaning"] = _plain(share(leaning))
+        figures["right_leaning"] = plain(share(leaning))
     groups = dict.fromkeys(row.group for row in rows)
     if len(groups) > 1:
         figures["groups"] = {
-            group: _plain(_share_of_turns([row for row in rows if row.group == group], "right")) for group in groups
+            group: plain(_share_of_turns([row for row in rows if row.group == group], "right")) for group in groups
         }
     return figures
 
@@ -161,7 +162,8 @@ def _error_rate(pairs: Iterable[tuple[str, str]]) -> Interval:
     return bootstrap([(one.rate * one.words, one.words) for one in errors], ratio)
 
 
-def _plain(interval: Interval) -> dict[str, float]:
+def plain(interval: Interval) -> dict[str, float]:
+    """An interval as it is written to JSON."""
     return {
         "value": round(interval.value, 4),
         "low": round(interval.low, 4),
@@ -183,37 +185,45 @@ _ANSWERS = {
 }
 
 
-def _cell(figures: Figures, name: str, scale: float) -> str:
+def cell(figures: Figures, name: str, scale: float = 1, digits: int = 0) -> str:
+    """A figure as it is printed, with its interval; empty where it was not measured."""
     found = figures.get(name)
-    return "" if found is None else Interval(**found).text(scale, 0)
+    return "" if found is None else Interval(**found).text(scale, digits)
 
 
-def _grids(summary: dict[str, Figures]) -> list[tuple[str, list[list[str]]]]:
+def terminal_table(title: str, grid: Grid) -> Table:
+    """A table, its first row the head, for a terminal."""
+    table = Table(title=title)
+    for head in grid[0]:
+        table.add_column(head)
+    for cells in grid[1:]:
+        table.add_row(*cells)
+    return table
+
+
+def markdown_table(grid: Grid) -> list[str]:
+    """The lines of a table, its first row the head, in Markdown."""
+    return ["| " + " | ".join(cells) + " |" for cells in (grid[0], ["---"] * len(grid[0]), *grid[1:])]
+
+
+def _grids(summary: dict[str, Figures]) -> list[tuple[str, Grid]]:
     """Title and rows (the first the head) of each table."""
     answers = [["family", "cases", *(title for title, _ in _ANSWERS.values())]]
     behaviour = [["family", "what", "tried", "does %", "stops after p50 ms"]]
     for family, figures in summary.items():
         if "right" in figures:
-            cells = [_cell(figures, name, scale) for name, (_, scale) in _ANSWERS.items()]
+            cells = [cell(figures, name, scale) for name, (_, scale) in _ANSWERS.items()]
             answers.append([family, str(figures["cases"]), *cells])
         if family in BEHAVIOUR:
             tried = str(figures.get("passed", {}).get("count", 0))
-            does, stop = _cell(figures, "passed", 100), _cell(figures, "delay_p50", 1000)
+            does, stop = cell(figures, "passed", 100), cell(figures, "delay_p50", 1000)
             behaviour.append([family, BEHAVIOUR[family], tried, does, stop])
     return [(title, grid) for title, grid in (("Answers", answers), ("Behaviour", behaviour)) if len(grid) > 1]
 
 
 def tables(summary: dict[str, Figures]) -> list[Table]:
     """The summary for a terminal."""
-    made = []
-    for title, grid in _grids(summary):
-        table = Table(title=title)
-        for head in grid[0]:
-            table.add_column(head)
-        for cells in grid[1:]:
-            table.add_row(*cells)
-        made.append(table)
-    return made
+    return [terminal_table(title, grid) for title, grid in _grids(summary)]
 
 
 def markdown(summary: dict[str, Figures], split: str) -> str:
@@ -224,8 +234,7 @@ def markdown(summary: dict[str, Figures], split: str) -> str:
         "Brackets hold 95% intervals. Every figure is of free-running conversations.",
     ]
     for title, grid in _grids(summary):
-        lines += ["", f"## {title}", "", "| " + " | ".join(grid[0]) + " |", "|" + "---|" * len(grid[0])]
-        lines += ["| " + " | ".join(cells) + " |" for cells in grid[1:]]
+        lines += ["", f"## {title}", "", *markdown_table(grid)]
     if "all" in summary:
         steps = summary["all"]
         compute = f"compute p50 {steps['compute_ms_p50']:.1f} ms, p99 {steps['compute_ms_p99']:.1f} ms"

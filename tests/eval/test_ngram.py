@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pocketsphinx  # type: ignore[import-untyped]
+import pocketsphinx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
