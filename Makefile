@@ -24,10 +24,13 @@ types: $(VENV)/.dev  ## check types
 	$(BIN)/mypy
 
 box: $(VENV)/.dev  ## make the model in the box from nothing: synthesise, train, evaluate, pack (hours)
-	$(BIN)/duologue train recipes/box.py
+	$(BIN)/duologue train recipes/box.py --out runs/box
+	$(BIN)/python -m duologue.eval.codec --codec runs/box/model --split dev --out runs/box/codec-dev
+	$(BIN)/python -m duologue.eval.answers --system runs/box/model --split dev --out runs/box/answers-dev
+	$(BIN)/python -m duologue.train.pack runs/box/model --figures runs/box/answers-dev
 
 tiny: $(VENV)/.dev  ## the same recipe's small sister, in two minutes
-	$(BIN)/duologue train recipes/tiny.py
+	$(BIN)/duologue train recipes/tiny.py --out runs/tiny
 
 clean:  ## remove .venv and what tools left behind
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
