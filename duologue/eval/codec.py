@@ -31,7 +31,7 @@ from duologue.data.manifest import read
 from duologue.data.recordings import READING, WORDS
 from duologue.data.splits import ASSISTANT, Split, speaker_split, voice_split
 from duologue.data.synthesize import speak
-from duologue.data.voices import Voice, voices
+from duologue.data.voices import ENGINES, Voice, voices
 from duologue.errors import DataError, DuologueError
 from duologue.eval.answers import domain_recognizer
 from duologue.eval.metrics import RATE, Pcm, bootstrap, codebook_use, pesq, ratio, stoi, word_errors
@@ -65,7 +65,8 @@ def held_out(split: Split, count: int, speech: Path | None = None) -> list[Clip]
         DataError: a corpus or a synthesiser is missing.
     """
     rng = np.random.default_rng(5)
-    ours = [voice for voice in voices() if voice_split(voice.engine, voice.name) == split]
+    ours = [[voice for voice in voices(engine) if voice_split(engine, voice.name) == split] for engine in ENGINES]
+    ours = [group for group in ours if group]
     if not ours:
         raise DataError(f"this machine has no synthetic voice of the {split} split; install espeakng-loader")
     slt = Voice(engine="flite", name=ASSISTANT)
@@ -74,7 +75,8 @@ def held_out(split: Split, count: int, speech: Path | None = None) -> list[Clip]
     for group in synthetic:
         for _ in range(count):
             text = domain.sample(rng, split).reply
-            voice = slt if group == "assistant" else ours[int(rng.integers(len(ours)))]
+            others = ours[int(rng.integers(len(ours)))]  # the engine first: espeak has hundreds of voices, others few
+            voice = slt if group == "assistant" else others[int(rng.integers(len(others)))]
             clips.append(Clip(group, speak(text, voice).pcm, normalize(text)))
     if speech is None:
         return clips

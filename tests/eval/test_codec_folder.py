@@ -36,7 +36,7 @@ class Exact(Codec):
 
     def encode(self, pcm: Tensor) -> Tensor:
         padded = torch.nn.functional.pad(pcm, (0, -pcm.shape[1] % HOP))
-        return ((padded * 32767).round().long() + 32768).unflatten(1, (-1, HOP)).transpose(1, 2)
+        return ((padded * 32767).round().long() + 32768).view(len(pcm), -1, HOP).transpose(1, 2)
 
     def decode(self, codes: Tensor) -> Tensor:
         pcm = (codes.transpose(1, 2).flatten(1).float() - 32768) / 32767
@@ -51,7 +51,8 @@ class Exact(Codec):
     def encode_step(self, pcm: Tensor, state: State, active: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
-    decode_step = encode_step
+    def decode_step(self, codes: Tensor, state: State, active: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
 
 
 def test_resynthesis_is_aligned_and_as_long(question: Pcm) -> None:
