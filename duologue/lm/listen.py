@@ -30,7 +30,7 @@ class FeatureEncoder(StreamingModule[FeatureEncoderState]):
         halvings = hops.bit_length() - 1
         if 1 << halvings != hops or hops < 2:
             raise ValueError(f"{hops} hops a frame is not a power of two above 1")
-        widths = [size, *(dim * (step + 2) // (halvings + 2) // 8 * 8 for step in range(halvings - 1)), dim]
+        widths = [size, *(max(8, dim * (step + 2) // (halvings + 2) // 8 * 8) for step in range(halvings - 1)), dim]
         layers: list[StreamingModule[ConvState]] = []
         for cin, cout in pairwise(widths):
             layers += [CausalConv1d(cin, cout, kernel=4, stride=2), ConvNeXtBlock(cout, 2 * cout, kernel=5)]

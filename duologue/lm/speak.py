@@ -1,0 +1,40 @@
+"""Text to speech with a model's talker alone: what a conversation does with its words, for words that are given."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from duologue.lm.generate import Generator
+from duologue.lm.model import SpeechLM
+from duologue.lm.text import END, PAD
+
+
+class _Dictated(Generator):
+    """A generator whose thinker is replaced by a text, a piece a frame."""
+
+    def __init__(self, model: SpeechLM, text: str) -> None:
+        super().__init__(model)
+        self._pieces = [*model.tokenizer.encode(text), END]
+
+    def _think(self, *_: object) -> dict[str, Tensor]:
+        piece = self._pieces.pop(0) if self._pieces else PAD
+        return {"heard": torch.full((1, 1), PAD), "text": torch.full((1, 1), piece)}
+
+    @property
+    def done(self) -> bool:
+        return not self._pieces
+
+
+def speak(model: SpeechLM, text: str) -> Tensor:
+    """Say lower-case words: pcm (T,) float32 at 16 kHz, T a multiple of 1280; empty for an empty text."""
+    dictated = _Dictated(model, text)
+    state = dictated.init_state(1)
+    silence = torch.zeros(1, 1280)
+    frames: list[Tensor] = []
+    while True:
+        out = dictated.step(silence, state)
+        if out.speaking[0]:
+            frames.append(out.pcm[0])
+        elif dictated.done:
+            return torch.cat(frames) if frames else torch.zeros(0)
