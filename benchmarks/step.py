@@ -195,8 +195,8 @@ def contenders(codec: SpectralCodec) -> list[Contender]:
     from transformers import EncodecConfig, EncodecModel, MimiConfig, MimiModel
 
     torch.manual_seed(0)
-    mimi: Any = MimiModel(MimiConfig()).eval()
-    encodec: Any = EncodecModel(EncodecConfig()).eval()
+    mimi: Any = MimiModel(MimiConfig()).train(False)
+    encodec: Any = EncodecModel(EncodecConfig()).train(False)
 
     def size(module: torch.nn.Module) -> int:
         return sum(parameter.numel() for parameter in module.parameters())

@@ -70,7 +70,7 @@ def card_of(model: SpeechLM, figures: Iterable[Figure]) -> SystemCard:
     return SystemCard(
         name=model.config.name,
         summary="A small full-duplex speech-to-speech model: arithmetic, facts, repeat after me, small talk.",
-        hears=tuple(kind for stream, kind in (("user", "features"), ("user_codes", "codes")) if stream in hears),  # type: ignore[misc]
+        hears=tuple(kind for stream, kind in (("user", "features"), ("user_codes", "codes")) if stream in hears),
         voices=("slt",),
         latency_ms=1000 * model.codec.card.delay_samples / model.codec.card.sample_rate + 80,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
