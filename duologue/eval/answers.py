@@ -201,6 +201,9 @@ def run(
         if family not in known:
             reason = "needs recordings or voices that are not here" if family in FAMILIES else "is unknown"
             raise DataError(f"family {family!r} {reason}; there are {', '.join(known)}")
+    missing = [family for family in FAMILIES if family not in known]
+    if console is not None and missing and not families:
+        console.print(f"left out for want of recordings or voices: {', '.join(missing)}")
     _remember(folder, {"system": _fingerprint(system), "split": split})
     done = _read(folder / RESULTS)
     todo = [(family, index) for index in range(cases) for family in wanted if f"{family}/{index}" not in done]
