@@ -63,11 +63,16 @@ def words_of(text: str) -> list[str]:
     return words
 
 
+def is_vowel(phone: str) -> bool:
+    """Whether a phone of any engine is a vowel."""
+    return bool(_VOWEL.match(phone))
+
+
 def _cost(own: str, heard: str) -> float:
     """Cost of saying `heard` for `own`: a vowel changes in context far more often than it turns to a consonant."""
     if own == heard:
         return 0.0
-    return 0.7 if bool(_VOWEL.match(own)) == bool(_VOWEL.match(heard)) else 1.5
+    return 0.7 if is_vowel(own) == is_vowel(heard) else 1.5
 
 
 def share_phones(phones: Sequence[str], words: Sequence[Sequence[str]]) -> list[int]:

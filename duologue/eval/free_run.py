@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from duologue.lm.backbone import Backbone
+from duologue.lm.streams import ABSENT
 from duologue.lm.text import EOT, PAD, TextTokenizer
 
 EARLY = 4  # frames before the true decision in which an answer still counts as this turn's
@@ -34,6 +35,16 @@ def free_run(
     has_sound = "user" in batch or "user_codes" in batch
     out: dict[str, list[Tensor]] = {name: [] for name in predicted}
     heard_streams = [stream for stream in model.layout.heard if stream.name in batch]
+
+    def given(frame: int) -> dict[str, Tensor]:
+        told = [stream for stream in model.layout.predicted if stream.name != "text"]
+        return {
+            stream.name: batch[stream.name][:, frame]
+            if stream.name in batch
+            else torch.full((rows, stream.books), ABSENT)
+            for stream in told
+        }
+
     for frame in range(frames):
         heard = {
             stream.name: batch[stream.name][:, frame * stream.hops : (frame + 1) * stream.hops]
@@ -41,8 +52,7 @@ def free_run(
             else batch[stream.name][:, frame]
             for stream in heard_streams
         }
-        forced = {} if has_sound else {"heard": batch["heard"][:, frame]}
-        step = model.step(heard, state, {}, forced=forced)
+        step = model.step(heard, state, {}, forced={} if has_sound else given(frame))
         for name in predicted:
             out[name].append(step[name][:, 0])
     return {name: torch.stack(tokens, dim=1) for name, tokens in out.items()}

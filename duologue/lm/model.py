@@ -48,10 +48,13 @@ class SpeechLMConfig(BaseModel):
     codec: SpectralConfig
 
 
-def thinker_layout(vocabulary: int, *, features: bool = True, user_codes: tuple[int, int] | None = None) -> Layout:
+def thinker_layout(
+    vocabulary: int, *, features: bool = True, user_codes: tuple[int, int] | None = None, phones: int = 0
+) -> Layout:
     """The duplex conversation: hears log-mel `features`, `user_codes` (books a frame, cardinality), or both.
 
-    `heard`, the user's words, is predicted and fed back; `text` follows it within the frame.
+    `heard`, the user's words, is predicted and fed back; `text` follows it within the frame. With an inventory of
+    `phones` the sounds that the user makes are written before them, which teaches the model to hear rare words.
     """
     streams: list[Stream] = []
     if features:
@@ -60,10 +63,18 @@ def thinker_layout(vocabulary: int, *, features: bool = True, user_codes: tuple[
         streams.append(Stream(name="user_codes", role="heard", books=user_codes[0], cardinality=user_codes[1]))
     streams += [
         Stream(name="speaking", role="heard", cardinality=2),
+        *([phone_stream(phones)] if phones else []),
         Stream(name="heard", role="predicted", cardinality=vocabulary, pad=PAD, pad_weight=0.3),
         Stream(name="text", role="predicted", cardinality=vocabulary, pad=PAD, pad_weight=0.3, shares="heard"),
     ]
     return Layout(name="converse", streams=tuple(streams))
+
+
+def phone_stream(phones: int) -> Stream:
+    """The user's sounds, two labels a frame, silence the first of `phones` + 1; see `duologue.data.phonetics`."""
+    return Stream(
+        name="phones", role="predicted", cardinality=phones + 1, books=2, tables=1, weight=0.5, pad=0, pad_weight=0.5
+    )
 
 
 def talker_layout(phones: int, codec: SpectralConfig) -> Layout:
