@@ -1,4 +1,4 @@
-"""From nothing to training shards: scenes are drawn, composed, degraded and turned into features and labels.
+"""From nothing to training shards: scenes are drawn, composed, degraded and turned into features, labels and codes.
 
 A chunk of 64 scenes is a pure function of the settings and its number, and its shards appear whole or not at all. So
 any number of workers give the same files, and a run that was stopped goes on where it stood.
@@ -7,10 +7,12 @@ any number of workers give the same files, and a run that was stopped goes on wh
 from __future__ import annotations
 
 import bisect
+import json
 import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from duologue.atomic import write_text
 from duologue.audio.augment import Augmenter
 from duologue.audio.features import LogMel
+from duologue.codec.spectral import SpectralCodec
 from duologue.data import domain
+from duologue.data.codes import codec_digest, codes_a_frame, encode_frames
 from duologue.data.dialogues import (
     BACKCHANNELS,
     Pcm,
@@ -68,7 +72,8 @@ class PrepareConfig(BaseModel):
 
     `speech` is a folder of real recordings; without it all voices are synthetic. `assistant` is the voice of the
     replies, and no user's. A `tokenizer` that is not there yet is trained. `clean_share` of the scenes skip the rooms,
-    noises and lines, which spare many others besides. `workers` changes nothing but the time it takes.
+    noises and lines, which spare many others besides. With the folder of a `codec` the user's codes are kept as well.
+    `workers` changes nothing but the time it takes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +90,7 @@ class PrepareConfig(BaseModel):
     clean_share: float = Field(0.3, ge=0, le=1)
     scene: SceneConfig = SceneConfig()
     assistant: Voice = Voice(engine="flite", name=ASSISTANT)
+    codec: Path | None = None
     workers: int = Field(1, ge=1)
 
 
@@ -188,35 +194,43 @@ def _reply(text: str, assistant: Voice) -> Spoken | None:
     return speak(text, assistant) if text else None
 
 
-def _names(folder: Path, chunk: int) -> tuple[Path, Path]:
-    return folder / f"features-{chunk:05d}", folder / f"labels-{chunk:05d}"
+def _name(config: PrepareConfig, kind: str, chunk: int) -> Path:
+    return config.folder / f"{kind}-{chunk:05d}"
 
 
-def _done(folder: Path, chunk: int) -> bool:
-    return all(name.with_suffix(".json").is_file() for name in _names(folder, chunk))
+def _done(config: PrepareConfig, chunk: int) -> bool:
+    kinds = ("features", "labels") if config.codec is None else ("features", "labels", "codes")
+    return all(_name(config, kind, chunk).with_suffix(".json").is_file() for kind in kinds)
 
 
 _drawer: SceneDrawer | None = None
+_codec: SpectralCodec | None = None
 
 
 def _start(config: PrepareConfig) -> None:
-    global _drawer
+    global _drawer, _codec
     torch.set_num_threads(1)
     _drawer = SceneDrawer(config, TextTokenizer.load(config.tokenizer))
+    _codec = None if config.codec is None else SpectralCodec.load(config.codec)
 
 
 @torch.no_grad()
 def _run(config: PrepareConfig, chunk: int) -> int:
     """Write the shards of a chunk; the number of frames in them."""
     assert _drawer is not None
-    features, labels = _names(config.folder, chunk)
     mel, frames = LogMel(), 0
     rng = np.random.default_rng([config.seed, chunk])
-    with ShardWriter(labels, np.int16, 4) as label_shard, ShardWriter(features, np.float16, 80) as feature_shard:
+    with ExitStack() as stack:
+        labels = stack.enter_context(ShardWriter(_name(config, "labels", chunk), np.int16, 4))
+        features = stack.enter_context(ShardWriter(_name(config, "features", chunk), np.float16, 80))
+        if _codec is not None:
+            codes = stack.enter_context(ShardWriter(_name(config, "codes", chunk), np.int16, codes_a_frame(_codec)))
         for _ in range(min(CHUNK, config.scenes - chunk * CHUNK)):
             scene, heard = _drawer.draw(rng)
-            feature_shard.append(mel(torch.from_numpy(heard)[None])[0].numpy().astype(np.float16))
-            label_shard.append(frame_labels(scene, _drawer.tokenizer))
+            features.append(mel(torch.from_numpy(heard)[None])[0].numpy().astype(np.float16))
+            labels.append(frame_labels(scene, _drawer.tokenizer))
+            if _codec is not None:
+                codes.append(encode_frames(_codec, heard))
             frames += scene.frames
     return frames
 
@@ -235,7 +249,10 @@ def train_tokenizer(path: Path, sentences: int = 40_000) -> TextTokenizer:
 
 def _remember(config: PrepareConfig) -> None:
     """Note the settings in the folder, or compare them with those that are there."""
-    settings = config.model_dump_json(indent=1, exclude={"folder", "workers"}) + "\n"
+    values = config.model_dump(mode="json", exclude={"folder", "workers", "codec"})
+    if config.codec is not None:
+        values["codec"] = codec_digest(config.codec)
+    settings = json.dumps(values, indent=1) + "\n"
     path = config.folder / SETTINGS
     if not path.is_file():
         write_text(path, settings)
@@ -250,7 +267,7 @@ def prepare(config: PrepareConfig, report: Callable[[int, int], None] | None = N
         report: called after each chunk with the number of chunks that are there and that there are to be.
 
     Raises:
-        DataError: the folder holds shards of other settings, or voices or recordings are missing.
+        DataError: the folder holds shards of other settings, or voices, recordings or the codec are missing.
     """
     if config.speech is None:
         log.warning("no folder of real speech is given: all voices and rooms are synthetic")
@@ -258,7 +275,7 @@ def prepare(config: PrepareConfig, report: Callable[[int, int], None] | None = N
         train_tokenizer(config.tokenizer)
     _remember(config)
     chunks = range(-(-config.scenes // CHUNK))
-    todo = [chunk for chunk in chunks if not _done(config.folder, chunk)]
+    todo = [chunk for chunk in chunks if not _done(config, chunk)]
     for ready, _ in enumerate(_results(config, todo), len(chunks) - len(todo) + 1):
         if report is not None:
             report(ready, len(chunks))
@@ -290,12 +307,17 @@ class SceneShards:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        names = sorted(path.with_suffix("") for path in Path(folder).glob("features-*.json"))
+        names = sorted(path.stem for path in Path(folder).glob("features-*.json"))
         if not names:
             raise DataError(f"no prepared scenes in {folder}; run prepare with this folder first")
-        self.features = [ShardReader(name) for name in names]
-        self.labels = [ShardReader(name.with_name(name.name.replace("features", "labels"))) for name in names]
+        self._folder = Path(folder)
+        self.features = self._readers(names, "features")
+        self.labels = self._readers(names, "labels")
+        self.user_codes = self._readers(names, "codes") if any(self._folder.glob("codes-*.json")) else []
         self.starts = np.cumsum([0, *map(len, self.features)]).tolist()
+
+    def _readers(self, names: Sequence[str], kind: str) -> list[ShardReader]:
+        return [ShardReader(self._folder / name.replace("features", kind)) for name in names]
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -305,10 +327,29 @@ class SceneShards:
         """Frames of 80 ms in all scenes together."""
         return sum(shard.rows for shard in self.labels)
 
+    @property
+    def books(self) -> int:
+        """Codes of the user in each frame; 0 where the scenes were prepared without a codec."""
+        return self.user_codes[0].width or 0 if self.user_codes else 0
+
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Features (8F, 80) float16 and labels (F, 4) int16 of a scene."""
+        shard, item = self._place(index)
+        return self.features[shard][item], self.labels[shard][item]
+
+    def codes(self, index: int) -> NDArray[Any]:
+        """The user's codes (F, books) int16 in a scene.
+
+        Raises:
+            DataError: the scenes were prepared without a codec.
+        """
+        if not self.user_codes:
+            raise DataError(f"{self._folder} holds no codes of the user; prepare it with a codec")
+        shard, item = self._place(index)
+        return self.user_codes[shard][item]
+
+    def _place(self, index: int) -> tuple[int, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"scene {index} of {len(self)}")
         shard = bisect.bisect_right(self.starts, index) - 1
-        item = index - self.starts[shard]
-        return self.features[shard][item], self.labels[shard][item]
+        return shard, index - self.starts[shard]

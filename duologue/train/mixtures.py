@@ -73,7 +73,7 @@ class TextDialogues(Source):
 
 
 class Scenes(Source):
-    """Prepared scenes: features of the user's channel, and the labels of every frame.
+    """Prepared scenes: features of the user's channel, its codes if they were kept, and the labels of every frame.
 
     Scenes follow one another until a row is full, as if conversation after conversation came in, so no frame of a batch
     is wasted; the last one loses its end.
@@ -96,6 +96,7 @@ class Scenes(Source):
         """A batch whose rows hold the scenes of these indices, cut or filled up to the source's frames."""
         features = np.zeros((len(rows), self.frames * SLOTS, 80), dtype=np.float32)
         labels = np.full((len(rows), self.frames, 4), ABSENT, dtype=np.int64)
+        codes = np.full((len(rows), self.frames, self.shards.books), ABSENT, dtype=np.int64)
         for row, indices in enumerate(rows):
             place = 0
             for index in indices:
@@ -104,9 +105,14 @@ class Scenes(Source):
                 end = place + len(part)
                 labels[row, place:end] = part
                 features[row, place * SLOTS : end * SLOTS] = scene_features[: len(part) * SLOTS]
+                if self.shards.books:
+                    codes[row, place:end] = self.shards.codes(index)[: len(part)]
                 place = end
         tokens = torch.from_numpy(labels)
         heard, text, speaking, known = tokens.unbind(-1)
         heard = torch.where(known == 0, ABSENT, heard)  # words without known times are not learned
         streams = {"heard": heard, "text": text, "speaking": speaking}
-        return {"user": torch.from_numpy(features)} | {name: value[..., None] for name, value in streams.items()}
+        user = {"user": torch.from_numpy(features)}
+        if self.shards.books:
+            user["user_codes"] = torch.from_numpy(codes)
+        return user | {name: value[..., None] for name, value in streams.items()}

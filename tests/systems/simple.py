@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class BeeperConversation(Conversation):
         return reply
 
 
-def write_tiny_model(folder: Path) -> Path:
+def write_tiny_model(folder: Path, hears: Literal["features", "codes", "both"] = "features") -> Path:
     """A complete native model, tiny and untrained, in a folder; it hears and says words at random."""
     import torch
 
@@ -84,7 +85,11 @@ def write_tiny_model(folder: Path) -> Path:
     phones = ("<end>", "pau", "aa", "t", "s")
     config = SpeechLMConfig(
         name="tiny",
-        thinker_layout=thinker_layout(len(tokenizer)),
+        thinker_layout=thinker_layout(
+            len(tokenizer),
+            features=hears != "codes",
+            user_codes=(2 * codec.books, codec.cardinality) if hears != "features" else None,
+        ),
         thinker=backbone,
         talker_layout=talker_layout(len(phones), codec),
         talker=backbone,
