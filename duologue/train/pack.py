@@ -1,7 +1,6 @@
 """Packs a trained model for shipping: the weights small, with a card for programs and one for people.
 
-    python -m duologue.train.pack runs/box/model --figures runs/box/answers-test --codec runs/box/codec.json \\
-        --to duologue/models/box
+    python -m duologue.train.pack runs/box/model --figures runs/box/answers-test --codec runs/box/codec-test
 
 What is measured is put into the card as it stands in the evaluation's files, with the command that gives it again;
 nothing on a card is typed in by hand.
@@ -33,6 +32,12 @@ NAMES = {
     "passed": ("behaves as the scene asks", "share"),
     "delay_p50": ("stops after being spoken over, median", "s"),
 }
+CODEC_NAMES = {
+    "stoi": ("STOI of the resynthesis", ""),
+    "pesq": ("PESQ-WB of the resynthesis", "MOS"),
+    "wer_domain_original": ("word error rate of the original, domain's language model", "share"),
+    "wer_domain_resynthesis": ("word error rate of the resynthesis, domain's language model", "share"),
+}
 TRAINED_ON = (
     "questions said by espeak-ng (the program is GPL-3.0, its sound is not) and flite's rms and kal16 (BSD-like)",
     "replies in flite's voice slt (BSD-like): the model's own voice",
@@ -44,10 +49,12 @@ TRAINED_ON = (
 )
 
 
-def figures_of(summary: dict[str, Any], split: str, command: str) -> Iterable[Figure]:
-    """The figures of an answer suite's summary.json, family by family."""
+def figures_of(
+    summary: dict[str, Any], names: dict[str, tuple[str, str]], split: str, command: str
+) -> Iterable[Figure]:
+    """The figures of an evaluation's summary.json that `names` names, family by family."""
     for family, figures in summary.items():
-        for key, (name, unit) in NAMES.items():
+        for key, (name, unit) in names.items():
             found = figures.get(key)
             if isinstance(found, dict):
                 yield Figure(
@@ -123,7 +130,7 @@ def pack(model_folder: Path, to: Path, figures: Path | None = None, codec: Path 
 
     Args:
         figures: folder of an answer suite's results, for the card.
-        codec: JSON of the codec's evaluation: a list of figures.
+        codec: folder of the codec evaluation's results, for the card.
 
     Raises:
         ModelError: the model is damaged, or too large for the package.
@@ -134,10 +141,10 @@ def pack(model_folder: Path, to: Path, figures: Path | None = None, codec: Path 
     if figures is not None:
         settings = json.loads((figures / "settings.json").read_text())
         command = f"python -m duologue.eval.answers --split {settings['split']}"
-        summary = json.loads((figures / "summary.json").read_text())
-        measured += figures_of(summary, settings["split"], command)
+        measured += figures_of(_summary(figures), NAMES, settings["split"], command)
     if codec is not None:
-        measured += [Figure.model_validate(figure) for figure in json.loads(codec.read_text())]
+        split = "test" if codec.name.endswith("test") else "dev"
+        measured += figures_of(_summary(codec), CODEC_NAMES, split, f"python -m duologue.eval.codec --split {split}")
     weights = to / "model.safetensors"
     if model_folder.resolve() != to.resolve():
         size = (model_folder / "model.safetensors").stat().st_size
@@ -154,11 +161,19 @@ def pack(model_folder: Path, to: Path, figures: Path | None = None, codec: Path 
     return card
 
 
+def _summary(folder: Path) -> dict[str, Any]:
+    path = folder / "summary.json"
+    if not path.is_file():
+        raise DuologueError(f"{path} is missing; run the evaluation into {folder} first")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
 def main(
     model: Annotated[Path, typer.Argument(help="Folder of a trained, packed model.")],
     to: Annotated[Path, typer.Option(help="Folder of the shipped model.")] = Path("duologue/models/box"),
     figures: Annotated[Path | None, typer.Option(help="Folder of the answer suite's results.")] = None,
-    codec: Annotated[Path | None, typer.Option(help="Figures of the codec, JSON.")] = None,
+    codec: Annotated[Path | None, typer.Option(help="Folder of the codec's evaluation.")] = None,
 ) -> None:
     """Ship a trained model with its card."""
     try:
