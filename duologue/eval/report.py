@@ -192,12 +192,12 @@ def cell(figures: Figures, name: str, scale: float = 1, digits: int = 0) -> str:
 
 
 def terminal_table(title: str, grid: Grid) -> Table:
-    """A table, its first row the head, for a terminal."""
-    table = Table(title=title)
-    for head in grid[0]:
-        table.add_column(head)
+    """A table, its first row the head, for a terminal; its narrow lines leave the intervals to the page."""
+    table = Table(title=title, caption="summary.md has the 95% intervals")
+    for place, head in enumerate(grid[0]):
+        table.add_column(head, no_wrap=place == 0, justify="left" if place == 0 else "right")
     for cells in grid[1:]:
-        table.add_row(*cells)
+        table.add_row(*(text.partition(" [")[0] for text in cells))
     return table
 
 
