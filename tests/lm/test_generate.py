@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -81,8 +81,10 @@ def test_a_cut_while_silent_is_nothing(model: SpeechLM) -> None:
     assert not any(out.cut[0] or out.speaking[0] for out in outs)
 
 
-def test_rows_of_a_batch_equal_conversations_alone(model: SpeechLM) -> None:
-    generator = Generator(model)
+@pytest.mark.parametrize("hears", ["features", "codes", "both"])
+def test_rows_of_a_batch_equal_conversations_alone(hears: Literal["features", "codes", "both"], tmp_path: Path) -> None:
+    generator = Generator(SpeechLM.load(write_tiny_model(tmp_path, hears)))
+    assert (generator.hears_features, generator.hears_codes) == (hears != "codes", hears != "features")
     frames = sound(24, rows=3, seed=5)
     alone: list[torch.Tensor] = []
     for row in range(3):
