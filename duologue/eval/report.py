@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from rich import box
 from rich.table import Table
 
 from duologue.data import domain
@@ -193,9 +194,10 @@ def cell(figures: Figures, name: str, scale: float = 1, digits: int = 0) -> str:
 
 def terminal_table(title: str, grid: Grid) -> Table:
     """A table, its first row the head, for a terminal; its narrow lines leave the intervals to the page."""
-    table = Table(title=title, caption="summary.md has the 95% intervals")
+    caption = "summary.md has the 95% intervals"
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for place, head in enumerate(grid[0]):
-        table.add_column(head, no_wrap=place == 0, justify="left" if place == 0 else "right")
+        table.add_column(head, no_wrap=place == 0, overflow="fold", justify="right" if place else "left")
     for cells in grid[1:]:
         table.add_row(*(text.partition(" [")[0] for text in cells))
     return table
