@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from systems.simple import write_tiny_model
 
 from duologue.data import prepare as module
-from duologue.data.dialogues import HEARD, MASK, SPEAKING, TEXT, frame_labels
+from duologue.data.dialogues import FRAME, HEARD, MASK, SPEAKING, TEXT, frame_labels
 from duologue.data.domain import understand
 from duologue.data.prepare import PrepareConfig, SceneDrawer, SceneShards, Shares, prepare, train_tokenizer
 from duologue.data.recordings import Recordings, quiet_cut
 from duologue.data.splits import speaker_split, voice_split
 from duologue.errors import DataError
+from duologue.lm.model import SpeechLM
 from duologue.lm.text import END, EOT, PAD, UNK, TextTokenizer
+from duologue.train.mixtures import Scenes
 
 flite = pytest.importorskip("duologue.data.flite")
 pytest.importorskip("espeakng_loader")
@@ -86,6 +90,37 @@ def test_workers_change_nothing(tokenizer: Path, tmp_path: Path, monkeypatch: py
     one = prepare(settings(tmp_path / "one", tokenizer, scenes=66, shares=silence))
     two = prepare(settings(tmp_path / "two", tokenizer, scenes=66, shares=silence, workers=2))
     assert content(one) == content(two)
+
+
+def test_the_codes_a_codec_gives_are_kept_beside_the_features(tokenizer: Path, tmp_path: Path) -> None:
+    model = SpeechLM.load(write_tiny_model(tmp_path / "model"))
+    model.codec.save(tmp_path / "codec")
+    config = settings(tmp_path / "scenes", tokenizer, scenes=2, codec=tmp_path / "codec")
+    shards = prepare(config)
+    draw = SceneDrawer(config, TextTokenizer.load(tokenizer))
+    rng = np.random.default_rng([config.seed, 0])
+    for index in range(2):
+        _, heard = draw.draw(rng)
+        codes = shards.codes(index)
+        assert codes.dtype == np.int16 and codes.shape == (len(shards[index][1]), shards.books) and shards.books == 4
+        encoder = model.codec.init_encoder(1)
+        stream = [model.codec.encode_step(frame[None], encoder) for frame in torch.from_numpy(heard).split(FRAME)]
+        assert np.array_equal(codes, torch.cat([frame.transpose(1, 2).flatten(1) for frame in stream]))
+
+    batch = Scenes(shards, rows=1, frames=40).collate([[0, 1]])
+    both = np.concatenate([shards.codes(0), shards.codes(1)])[:40]
+    assert np.array_equal(batch["user_codes"][0, : len(both)], both)
+
+    plain = prepare(settings(tmp_path / "plain", tokenizer, scenes=2))
+    assert content(plain) == content(shards) and plain.books == 0
+    with pytest.raises(DataError, match="holds no codes"):
+        plain.codes(0)
+
+    with torch.no_grad():
+        next(model.codec.parameters()).add_(1.0)
+    model.codec.save(tmp_path / "codec")
+    with pytest.raises(DataError, match="other settings"):
+        prepare(config)
 
 
 def test_a_folder_without_scenes_is_refused(tmp_path: Path) -> None:
