@@ -58,7 +58,8 @@ def learn_words(words: Iterable[str]) -> None:
     _program()
     quickest = next((name for name in ("kal16", *names()) if name in names()), "")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write("\n\n".join(new))  # an empty line ends a sentence, and so keeps a word free of its neighbours
+        # An empty line ends a sentence, and so keeps a word free of its neighbours; without one the last is not said.
+        file.write("".join(f"{word}\n\n" for word in new))
         file.flush()
         lines = _call("-voice", quickest, "-ps", "-f", file.name, "-o", "none").strip().splitlines()
     if len(lines) == len(new):
@@ -67,8 +68,9 @@ def learn_words(words: Iterable[str]) -> None:
     elif len(new) == 1:
         raise DataError(f"flite does not take {new[0]!r} as one word; write it as it is spoken")
     else:
-        for word in new:
-            learn_words([word])
+        middle = len(new) // 2
+        learn_words(new[:middle])
+        learn_words(new[middle:])
 
 
 def pronounce(word: str, voice: Voice) -> list[str]:
