@@ -47,6 +47,7 @@ config = Curriculum(
     ),
     codec=CodecRecipe(
         size=SpectralConfig(name="box-codec"),
+        # No semantic distillation (`semantic` and `teacher` of `CodecTraining`): the box's codec was trained without.
         whole=LoopConfig(seconds=2400, precision="bf16", validate_every=500, clip=3.0),
         decoder=LoopConfig(seconds=1800, precision="bf16", validate_every=250, clip=3.0),
         decoder_training=CodecTraining(decoder_only=True, lr=4e-4, adversary_from=0),

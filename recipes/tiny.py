@@ -62,7 +62,9 @@ config = Curriculum(
         ),
         users=60,
         whole=LoopConfig(steps=120, log_every=20, validate_every=None, clip=3.0, schedule=QUICK),
-        whole_training=CodecTraining(rows=6, frames=25, quantize_from=60, fit_batches=6, lr=2e-3),
+        whole_training=CodecTraining(
+            rows=6, frames=25, quantize_from=60, fit_batches=6, lr=2e-3, semantic=0.3, teacher="phones"
+        ),
         decoder=LoopConfig(steps=10, log_every=5, validate_every=None, clip=3.0, schedule=QUICK),
         decoder_training=CodecTraining(rows=4, frames=25, decoder_only=True, adversary_from=0),
     ),

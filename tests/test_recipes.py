@@ -42,6 +42,8 @@ def test_every_stage_has_learned_something(run: Path) -> None:
     assert heard[-1] < heard[0]
     assert history(run, "codec", "validation/stoi/assistant")[-1] > 0.5
     assert history(run, "codec", "validation/usage_0")[-1] > 0.6
+    taught = history(run, "codec", "train/semantic")
+    assert taught[-1] < 0.9 * taught[0]
     assert history(run, "speak", "validation/speak/codes_right")[-1] > 10 / 64  # of 64 entries a book
 
 

@@ -24,6 +24,8 @@ class Quantized(NamedTuple):
     """(B, books, T) int64."""
     loss: Tensor
     """Scalar: what pulls encoder and codes together; zero in evaluation."""
+    first: Tensor
+    """(B, T, dim): what the first book alone says of the latent, straight through as well."""
 
 
 def _sum_over_ranks(x: Tensor) -> Tensor:
@@ -213,17 +215,19 @@ class ResidualVQ(nn.Module):
         """Quantise latents (B, T, dim)."""
         flat = residual = latent.reshape(-1, latent.shape[-1])
         if not self.fitted:
-            return Quantized(latent, self.encode(latent), latent.new_zeros(()))
-        output = torch.zeros_like(flat)
+            return Quantized(latent, self.encode(latent), latent.new_zeros(()), latent)
+        output = first = torch.zeros_like(flat)
         loss = flat.new_zeros(())
-        codes = []
+        codes: list[Tensor] = []
         for book in self.books:
             chosen, index, part = book(residual)
             residual = residual - chosen.detach()
             output = output + chosen
+            if not codes:
+                first = output
             loss = loss + part
             codes.append(index.view(latent.shape[:-1]))
-        return Quantized(output.view_as(latent), torch.stack(codes, 1), loss)
+        return Quantized(output.view_as(latent), torch.stack(codes, 1), loss, first.view_as(latent))
 
     @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
@@ -282,7 +286,8 @@ class FSQ(nn.Module):
         position = (torch.tanh(latent) + 1) * half
         rounded = position + (position.round() - position).detach()
         codes = (rounded.detach().round().long() * self.basis).sum(-1)
-        return Quantized(rounded / half - 1, codes[:, None], latent.new_zeros(()))
+        quantized = rounded / half - 1
+        return Quantized(quantized, codes[:, None], latent.new_zeros(()), quantized)
 
     def encode(self, latent: Tensor) -> Tensor:
         """Latents (B, T, len(levels)) -> codes (B, 1, T)."""

@@ -1,19 +1,27 @@
-"""Training the codec: reconstruction first, then against discriminators, then perhaps its decoder alone."""
+"""Training the codec: reconstruction first, then against discriminators, then perhaps its decoder alone.
+
+On request the first book also learns what is said: a teacher's semantic labels are distilled into it, after
+SpeechTokenizer (Zhang et al., 2024) and Mimi (Défossez et al., 2024). Their teachers are self-supervised models, HuBERT
+and WavLM; ours are the phones of the synthesisers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pystoi import stoi
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duologue.codec.spectral import SpectralCodec
+from duologue.data.labels import UNKNOWN
+from duologue.errors import DataError
 from duologue.train.discriminators import Discriminators
 from duologue.train.losses import MelLoss, STFTLoss, feature_matching, hinge_discriminator, hinge_generator
 from duologue.train.task import Task
@@ -48,6 +56,32 @@ class CodecTraining(BaseModel):
     commitment: float = 1.0
     adversary: float = 0.5
     features: float = 1.0
+    semantic: float = Field(default=0.0, ge=0)
+    """Weight of what the first book is to tell of the teacher's labels; 0: it has no teacher."""
+    teacher: Literal["phones"] | None = None
+    """Whose labels are distilled into the first book: the phones of the synthetic voices."""
+
+    @model_validator(mode="after")
+    def _teachable(self) -> Self:
+        if self.semantic and self.teacher is None:
+            raise ValueError('semantic distillation needs a teacher; set teacher to "phones" or semantic to 0')
+        if self.semantic and self.decoder_only:
+            raise ValueError("decoder_only keeps the first book as it is, so nothing can teach it; set semantic to 0")
+        return self
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """What is said in each codec frame of the clips of those sources where that is known.
+
+    Attributes:
+        classes: how many different labels there are.
+        frames: by source, for each of its clips in order (F,) labels from 0, or `UNKNOWN`; label f is of the samples
+            [f * frame, (f + 1) * frame) of the clip.
+    """
+
+    classes: int
+    frames: Mapping[str, Sequence[NDArray[np.int16]]]
 
 
 class CodecTask(Task):
@@ -57,6 +91,10 @@ class CodecTask(Task):
         codec: what is trained.
         sources: kinds of sound by name, each a share of the crops and its clips.
         held_out: clips by name that validation resynthesises.
+        labels: the teacher's, read only if `config.semantic` asks for them.
+
+    Raises:
+        DataError: the first book is to be taught, but there are no labels.
     """
 
     name = "codec"
@@ -67,6 +105,7 @@ class CodecTask(Task):
         config: CodecTraining,
         sources: Mapping[str, tuple[float, Clips]],
         held_out: Mapping[str, Clips],
+        labels: FrameLabels | None = None,
     ) -> None:
         self.codec, self.config, self.held_out = codec, config, held_out
         self.discriminators = Discriminators()
@@ -74,6 +113,14 @@ class CodecTask(Task):
         self.modules = nn.ModuleDict(
             {"codec": codec, "discriminators": self.discriminators, "mel": self.mel, "stft": self.stft}
         )
+        self.semantic: nn.Linear | None = None
+        self._labels: list[Sequence[NDArray[np.int16]] | None] = [None] * len(sources)
+        if config.semantic:
+            if labels is None or not labels.classes:
+                raise DataError("semantic distillation has no labels to learn from; give the codec synthetic voices")
+            self._labels = [labels.frames.get(name) for name in sources]
+            # Beside the codec, not in it: what ships has no use for this head.
+            self.modules["semantic"] = self.semantic = nn.Linear(codec.config.latent, labels.classes)
         self.metrics: dict[str, float] = {}
         self._clips = [clips for _, clips in sources.values()]
         shares = np.array([share for share, _ in sources.values()], float)
@@ -86,6 +133,7 @@ class CodecTask(Task):
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         trained = [p for p in self.codec.parameters() if p.requires_grad]
+        trained += self.semantic.parameters() if self.semantic is not None else ()
         options: dict[str, Any] = {"betas": (0.8, 0.99), "weight_decay": 0.01}
         both: dict[str, torch.optim.Optimizer] = {"generator": torch.optim.AdamW(trained, self.config.lr, **options)}
         if self.config.adversary_from is not None:
@@ -97,15 +145,15 @@ class CodecTask(Task):
         config, codec, quantizer = self.config, self.codec, self.codec.quantizer
         if step >= config.quantize_from and not quantizer.fitted and not config.decoder_only:
             self._fit(rng)
-        pcm = self.batch(rng)
+        pcm, labels = self.labelled_batch(rng)
         self.metrics["seconds_of_audio"] = pcm.numel() / codec.card.sample_rate
         if config.decoder_only:
             with torch.no_grad():
                 latent = quantizer.decode(quantizer.encode(codec.latents(pcm)))
-            output, commitment = codec.synthesise(latent), pcm.new_zeros(())
+            output, commitment, first = codec.synthesise(latent), pcm.new_zeros(()), None
         else:
             output, quantized = codec(pcm)
-            commitment = quantized.loss
+            commitment, first = quantized.loss, quantized.first
         # The decoder is `delay` late; its first frame, mostly from before the crop, is not judged.
         delay, skip = codec.card.delay_samples, codec.frame
         made, real = output[:, skip:], pcm[:, skip - delay : pcm.shape[1] - delay]
@@ -113,6 +161,8 @@ class CodecTask(Task):
         stft = self.stft(made, real, (int(rng.choice(self.stft.windows)),))
         loss = config.mel * mel + config.stft * stft + config.commitment * commitment
         self.metrics |= {"mel": mel.item(), "stft": stft.item(), "commitment": commitment.item()}
+        if self.semantic is not None and first is not None:
+            loss = loss + config.semantic * self._distil(self.semantic(first), labels)
         if config.adversary_from is not None and step >= config.adversary_from:
             scores, features = self.discriminators(real)
             yield "discriminator", hinge_discriminator(scores, self.discriminators(made.detach())[0])
@@ -129,17 +179,37 @@ class CodecTask(Task):
 
     def batch(self, rng: np.random.Generator) -> Tensor:
         """Random crops (rows, frames * hop) with random gain; a clip shorter than a crop is followed by silence."""
-        length = self.config.frames * self.codec.frame
+        return self.labelled_batch(rng)[0]
+
+    def labelled_batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """A batch and the labels of its frames, (rows, frames) int64, `UNKNOWN` where there are none."""
+        frame = self.codec.frame
+        length = self.config.frames * frame
         rows = np.zeros((self.config.rows, length), np.float32)
-        for row in rows:
+        labels = np.full((self.config.rows, self.config.frames), UNKNOWN, np.int64)
+        for row, known in zip(rows, labels, strict=True):
             source = rng.choice(len(self._clips), p=self._shares)
             ends = self._ends[source]
-            clip = self._clips[source][int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))]
+            index = int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))
+            clip, taught = self._clips[source][index], self._labels[source]
             start = int(rng.integers(max(1, len(clip) - length + 1)))
+            if taught is not None:
+                start -= start % frame  # so that the crop's frames are those of the labels
+                own = taught[index][start // frame :][: len(known)]
+                known[: len(own)] = own
             crop = _float(clip[start : start + length])
             loudest = 0.99 / max(float(np.abs(crop).max()), 1e-4)
             row[: len(crop)] = crop * min(10 ** (rng.uniform(*self.config.gain_db) / 20), loudest)
-        return torch.from_numpy(rows).to(self.device)
+        return torch.from_numpy(rows).to(self.device), torch.from_numpy(labels).to(self.device)
+
+    def _distil(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of logits (rows, frames, classes) over the frames that have labels; zero where none has."""
+        known = labels != UNKNOWN
+        count = known.sum().clamp_min(1)
+        loss = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=UNKNOWN, reduction="sum") / count
+        right = (logits.argmax(-1) == labels)[known].sum() / count
+        self.metrics |= {"semantic": loss.item(), "phones_right": right.item()}
+        return loss
 
     @torch.no_grad()
     def _fit(self, rng: np.random.Generator) -> None:

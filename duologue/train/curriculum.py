@@ -6,7 +6,7 @@ where it was stopped. A recipe (`recipes/`) is nothing but the values of a `Curr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from duologue.codec.spectral import SpectralCodec, SpectralConfig
 from duologue.data import domain
 from duologue.data.dialogues import SceneConfig
 from duologue.data.domain import Exchange
-from duologue.data.manifest import Manifest, read
+from duologue.data.labels import phone_inventory, phone_labels
+from duologue.data.manifest import Entry, Manifest, read
 from duologue.data.prepare import PrepareConfig, SceneShards, Shares, prepare, train_tokenizer
 from duologue.data.splits import speaker_split, voice_split
 from duologue.data.synthesize import Line, Voice, random_voice, synthesize
@@ -31,7 +32,7 @@ from duologue.lm.speller import SpellerConfig
 from duologue.lm.text import TextTokenizer
 from duologue.nn.transformer import TransformerConfig
 from duologue.train import checkpoint
-from duologue.train.codec import CodecTask, CodecTraining
+from duologue.train.codec import CodecTask, CodecTraining, FrameLabels
 from duologue.train.loop import LoopConfig, train
 from duologue.train.mixtures import Scenes, Source, TextDialogues
 from duologue.train.talker import Example, TalkerTask, TalkerTraining
@@ -226,6 +227,13 @@ def _real(speech: Path | None) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return clips["train"], [clip for clip in clips["dev"] if len(clip) > 32_000]
 
 
+def _phones(said: Mapping[str, Sequence[Entry]], frame: int) -> FrameLabels:
+    """What the synthetic voices say in each codec frame of their utterances; nobody knows it of real people."""
+    inventory = phone_inventory(entry for entries in said.values() for entry in entries)
+    frames = {name: [phone_labels(entry, inventory, frame) for entry in said[name]] for name in said}
+    return FrameLabels(len(inventory), frames)
+
+
 def _codec(
     config: Curriculum, users: Manifest, voice: Manifest, folder: Path, record: dict[str, Any], console: Console | None
 ) -> tuple[SpectralCodec, dict[str, float]]:
@@ -244,7 +252,9 @@ def _codec(
         held_out["real"] = dev_clips[:24]
     torch.manual_seed(config.seed)
     codec = SpectralCodec(recipe.size)
-    task = CodecTask(codec, recipe.whole_training, sources, held_out)
+    said = {"assistant": voice.entries[held:], "synthetic": users.entries}
+    labels = _phones(said, codec.frame) if recipe.whole_training.semantic else None
+    task = CodecTask(codec, recipe.whole_training, sources, held_out, labels)
     train(task, recipe.whole, folder / "codec", console=console, recipe=record)
     checkpoint.load_weights(codec, folder / "codec", prefix="codec.")
     task = CodecTask(codec, recipe.decoder_training, sources, held_out)

@@ -26,10 +26,11 @@ def test_codes_decode_to_what_forward_returns(kind: str) -> None:
     x = clusters(100)
     rvq.fit(x)
     latents = x.view(4, 128, 8)
-    latent, codes, _ = rvq(latents)
+    latent, codes, _, first = rvq(latents)
     assert codes.shape == (4, 3, 128) and codes.dtype == torch.int64
     assert torch.equal(codes, rvq.encode(latents))
     torch.testing.assert_close(rvq.decode(codes), latent, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(rvq.decode(codes[:, :1]), first, atol=1e-5, rtol=1e-5)
 
 
 def test_every_book_brings_the_latent_nearer() -> None:
@@ -65,7 +66,7 @@ def test_learns_from_batches_and_revives_dead_codes(kind: str) -> None:
     optimizer = torch.optim.Adam(rvq.parameters(), 1e-2) if kind == "normalized" else None
     first = None
     for _ in range(150):
-        latent, _, loss = rvq(moved[None])
+        latent, _, loss, _ = rvq(moved[None])
         error = (latent - moved).square().mean()
         first = first if first is not None else float(error.detach())
         if optimizer:
@@ -111,7 +112,7 @@ def test_fsq_codes_are_a_bijection(levels: list[int], seed: int) -> None:
     values = fsq.decode(every)
     assert values.abs().max() <= 1 and len(values[0].unique(dim=0)) == fsq.size
     x = torch.randn(2, 30, len(levels), generator=torch.Generator().manual_seed(seed))
-    latent, codes, _ = fsq(x)
+    latent, codes, *_ = fsq(x)
     assert int(codes.min()) >= 0 and int(codes.max()) < fsq.size
     torch.testing.assert_close(fsq.decode(codes), latent)
 
