@@ -37,6 +37,7 @@ config = Curriculum(
     workers=1,
     thinker=ThinkerRecipe(
         size=SMALL,
+        hears="both",
         text=LoopConfig(steps=40, log_every=10, validate_every=None, schedule=QUICK),
         listen=LoopConfig(steps=20, log_every=10, validate_every=None, schedule=QUICK),
         rows=4,

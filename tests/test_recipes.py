@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("espeakng_loader", reason="needs the extra synth")
 
@@ -45,6 +46,16 @@ def test_every_stage_has_learned_something(run: Path) -> None:
     taught = history(run, "codec", "train/semantic")
     assert taught[-1] < 0.9 * taught[0]
     assert history(run, "speak", "validation/speak/codes_right")[-1] > 10 / 64  # of 64 entries a book
+
+
+def test_the_packed_model_hears_the_codes_it_was_trained_on(run: Path) -> None:
+    from duologue.codec.spectral import SpectralCodec
+    from duologue.lm.model import SpeechLM
+
+    model = SpeechLM.load(run / "model")
+    assert {stream.name for stream in model.config.thinker_layout.heard} >= {"user", "user_codes"}
+    trained = SpectralCodec.load(run / "ears").state_dict()
+    assert all(torch.equal(tensor, trained[name]) for name, tensor in model.codec.state_dict().items())
 
 
 def test_the_packed_model_talks_by_the_rules(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""The field's curriculum for one model, step by step: text, listening, a codec, a voice, and the model that ships.
+"""The field's curriculum for one model, step by step: a codec, text, listening, a voice, and the model that ships.
 
 Every step writes its own folder below the run's and is passed over once it is there, so that the same command goes on
 where it was stopped. A recipe (`recipes/`) is nothing but the values of a `Curriculum`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from duologue.codec.spectral import SpectralCodec, SpectralConfig
 from duologue.data import domain
+from duologue.data.codes import codes_a_frame
 from duologue.data.dialogues import SceneConfig
 from duologue.data.domain import Exchange
 from duologue.data.labels import phone_inventory, phone_labels
@@ -29,7 +30,9 @@ from duologue.lm.backbone import Backbone, BackboneConfig
 from duologue.lm.model import SpeechLM, SpeechLMConfig, talker_layout, thinker_layout
 from duologue.lm.pacer import PacerConfig
 from duologue.lm.speller import SpellerConfig
+from duologue.lm.streams import Layout
 from duologue.lm.text import TextTokenizer
+from duologue.lm.weights import pack, unpack
 from duologue.nn.transformer import TransformerConfig
 from duologue.train import checkpoint
 from duologue.train.codec import CodecTask, CodecTraining, FrameLabels
@@ -50,6 +53,8 @@ class ThinkerRecipe(Settings):
     """The thinker's size and its two stages, each over batches of `rows` times `frames`."""
 
     size: BackboneConfig
+    hears: Literal["features", "codes", "both"] = "features"
+    """The user as log-mel features, as the codec's codes, or both."""
     text: LoopConfig
     listen: LoopConfig
     training: ThinkerTraining = ThinkerTraining()
@@ -111,14 +116,14 @@ def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, 
     record = config.model_dump(mode="json")
     path = folder / "tokenizer.json"
     tokenizer = TextTokenizer.load(path) if path.is_file() else train_tokenizer(path)
-    thinker, figures = _thinker(config, tokenizer, folder, record, console)
     users, voice = _speakers(config, folder)
-    codec, heard = _codec(config, users, voice, folder, record, console)
+    codec, resynthesised = _codec(config, users, voice, folder, record, console)
+    thinker, heard = _thinker(config, tokenizer, codec, folder, record, console)
     corpus = encode_voice(folder / "voice", codec, tokenizer)
     model = _assemble(config, tokenizer, thinker, codec, corpus)
     said = _talker(config, model, corpus, folder, record, console)
     model.save(folder / "model", packed=True)
-    return figures | heard | said
+    return resynthesised | heard | said
 
 
 # ---- the thinker ------------------------------------------------------------------------------------------------
@@ -153,7 +158,23 @@ def evaluate_listening(model: Backbone, tokenizer: TextTokenizer, scenes: Scenes
     return summarise(turns_of(batch, free_run(model, batch), tokenizer))
 
 
-def _scenes(config: Curriculum, folder: Path, split: domain.Split, count: int) -> SceneShards:
+def _layout(config: Curriculum, tokenizer: TextTokenizer, codec: SpectralCodec) -> Layout:
+    hears = config.thinker.hears
+    codes = None if hears == "features" else (codes_a_frame(codec), codec.card.cardinality)
+    return thinker_layout(len(tokenizer), features=hears != "codes", user_codes=codes)
+
+
+def _ears(config: Curriculum, codec: SpectralCodec, folder: Path) -> Path | None:
+    """The folder of the codec that scenes are encoded with; None where no codes are heard."""
+    if config.thinker.hears == "features":
+        return None
+    # The precision of a packed model: it must hear the very codes that were trained on.
+    codec.load_state_dict(unpack(pack(codec.state_dict(), ())))
+    codec.save(folder / "ears")
+    return folder / "ears"
+
+
+def _scenes(config: Curriculum, folder: Path, codec: Path | None, split: domain.Split, count: int) -> SceneShards:
     return prepare(
         PrepareConfig(
             folder=folder / f"scenes-{split}",
@@ -165,24 +186,31 @@ def _scenes(config: Curriculum, folder: Path, split: domain.Split, count: int) -
             shares=config.shares,
             scene=config.scene,
             assistant=config.voice,
+            codec=codec,
             workers=config.workers,
         )
     )
 
 
 def _thinker(
-    config: Curriculum, tokenizer: TextTokenizer, folder: Path, record: dict[str, Any], console: Console | None
+    config: Curriculum,
+    tokenizer: TextTokenizer,
+    codec: SpectralCodec,
+    folder: Path,
+    record: dict[str, Any],
+    console: Console | None,
 ) -> tuple[Backbone, dict[str, float]]:
     """Text alone until the words are right, then scenes of full-duplex conversation."""
     recipe = config.thinker
     torch.manual_seed(config.seed)
-    model = Backbone(thinker_layout(len(tokenizer)), recipe.size)
+    model = Backbone(_layout(config, tokenizer, codec), recipe.size)
     text = TextDialogues(_draw, tokenizer, recipe.rows, recipe.frames)
     task = ThinkerTask(model, {"text": (text, 1.0)}, recipe.training, lambda model: evaluate_text(model, tokenizer))
     train(task, recipe.text, folder / "text", console=console, recipe=record)
     checkpoint.load_weights(model, folder / "text")
-    scenes = Scenes(_scenes(config, folder, "train", config.scenes), recipe.rows, recipe.frames)
-    held_out = Scenes(_scenes(config, folder, "dev", config.dev_scenes), recipe.rows, recipe.frames)
+    ears = _ears(config, codec, folder)
+    scenes = Scenes(_scenes(config, folder, ears, "train", config.scenes), recipe.rows, recipe.frames)
+    held_out = Scenes(_scenes(config, folder, ears, "dev", config.dev_scenes), recipe.rows, recipe.frames)
     sources: dict[str, tuple[Source, float]] = {
         "scenes": (scenes, 1 - recipe.text_share),
         "text": (text, recipe.text_share),
