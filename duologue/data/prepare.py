@@ -38,15 +38,17 @@ from duologue.data.dialogues import (
     frame_labels,
     with_echo,
 )
+from duologue.data.phonetics import PER_FRAME, inventory_of, phone_track
 from duologue.data.recordings import Recordings
 from duologue.data.shards import ShardReader, ShardWriter
 from duologue.data.splits import ASSISTANT, Split, voice_split
 from duologue.data.spoken import Spoken
-from duologue.data.synthesize import Voice, speak, voices
+from duologue.data.synthesize import Voice, pronounce, speak, voices
 from duologue.errors import DataError
 from duologue.lm.text import TextTokenizer
 
 CHUNK = 64  # scenes
+LABELS = 4 + PER_FRAME  # columns: heard, text, speaking, mask, and the phones of the user
 SETTINGS = "prepare.json"
 ESPEAK_RATE, ESPEAK_PITCH = (110, 240), (20, 80)
 FLITE_RATE, FLITE_PITCH = (130, 233), (38, 99)  # durations x .75 to 1.35; about 80 to 165 Hz for a man's voice
@@ -106,6 +108,7 @@ class SceneDrawer:
         self.recordings = Recordings(config.speech, config.split) if config.speech else None
         sounds = (self.recordings.noises, self.recordings.rooms) if self.recordings else ([], [])
         # The scene has drawn the level already.
+        self.inventory = dictionary_phones(config.assistant)
         self.augmenter = Augmenter(*sounds, gain=0.0, snr_db=SNR_DB)
         users = [voice for voice in voices() if voice.speaker != config.assistant.speaker]
         ours = [voice for voice in users if voice_split(voice.engine, voice.name) == config.split]
@@ -142,6 +145,10 @@ class SceneDrawer:
         text = list(BACKCHANNELS)[int(rng.integers(len(BACKCHANNELS)))]
         spoken = speak(BACKCHANNELS[text], voice)
         return turns, [Spoken(spoken.pcm, [(text, spoken.words[0][1], spoken.words[-1][2])], [])]
+
+    def pronounce(self, word: str) -> list[str]:
+        """The phones of a word as the assistant's synthesiser knows them."""
+        return pronounce(word, self.config.assistant)
 
     def reply(self, exchange: domain.Exchange) -> Spoken | None:
         """What the assistant's voice says."""
@@ -203,6 +210,12 @@ def _done(config: PrepareConfig, chunk: int) -> bool:
     return all(_name(config, kind, chunk).with_suffix(".json").is_file() for kind in kinds)
 
 
+@lru_cache(maxsize=2)
+def dictionary_phones(voice: Voice) -> tuple[str, ...]:
+    """The phones that a voice's synthesiser says the domain's words with; every fourth word has them all."""
+    return inventory_of(domain.vocabulary()[::4], lambda word: pronounce(word, voice))
+
+
 _drawer: SceneDrawer | None = None
 _codec: SpectralCodec | None = None
 
@@ -221,14 +234,15 @@ def _run(config: PrepareConfig, chunk: int) -> int:
     mel, frames = LogMel(), 0
     rng = np.random.default_rng([config.seed, chunk])
     with ExitStack() as stack:
-        labels = stack.enter_context(ShardWriter(_name(config, "labels", chunk), np.int16, 4))
+        labels = stack.enter_context(ShardWriter(_name(config, "labels", chunk), np.int16, LABELS))
         features = stack.enter_context(ShardWriter(_name(config, "features", chunk), np.float16, 80))
         if _codec is not None:
             codes = stack.enter_context(ShardWriter(_name(config, "codes", chunk), np.int16, codes_a_frame(_codec)))
         for _ in range(min(CHUNK, config.scenes - chunk * CHUNK)):
             scene, heard = _drawer.draw(rng)
             features.append(mel(torch.from_numpy(heard)[None])[0].numpy().astype(np.float16))
-            labels.append(frame_labels(scene, _drawer.tokenizer))
+            phones = phone_track(scene, _drawer.pronounce, _drawer.inventory)
+            labels.append(np.hstack([frame_labels(scene, _drawer.tokenizer), phones]))
             if _codec is not None:
                 codes.append(encode_frames(_codec, heard))
             frames += scene.frames
@@ -333,7 +347,7 @@ class SceneShards:
         return self.user_codes[0].width or 0 if self.user_codes else 0
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Features (8F, 80) float16 and labels (F, 4) int16 of a scene."""
+        """Features (8F, 80) float16 and labels (F, 6) int16 of a scene."""
         shard, item = self._place(index)
         return self.features[shard][item], self.labels[shard][item]
 

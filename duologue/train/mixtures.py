@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from duologue.data.domain import Exchange
-from duologue.data.prepare import SceneShards
+from duologue.data.prepare import LABELS, SceneShards
 from duologue.lm.score import SLOTS
 from duologue.lm.streams import ABSENT
 from duologue.lm.text import END, EOT, PAD, TextTokenizer
@@ -95,7 +95,7 @@ class Scenes(Source):
     def collate(self, rows: Sequence[Sequence[int]]) -> Batch:
         """A batch whose rows hold the scenes of these indices, cut or filled up to the source's frames."""
         features = np.zeros((len(rows), self.frames * SLOTS, 80), dtype=np.float32)
-        labels = np.full((len(rows), self.frames, 4), ABSENT, dtype=np.int64)
+        labels = np.full((len(rows), self.frames, LABELS), ABSENT, dtype=np.int64)
         codes = np.full((len(rows), self.frames, self.shards.books), ABSENT, dtype=np.int64)
         for row, indices in enumerate(rows):
             place = 0
@@ -109,10 +109,10 @@ class Scenes(Source):
                     codes[row, place:end] = self.shards.codes(index)[: len(part)]
                 place = end
         tokens = torch.from_numpy(labels)
-        heard, text, speaking, known = tokens.unbind(-1)
+        heard, text, speaking, known = tokens[..., :4].unbind(-1)
         heard = torch.where(known == 0, ABSENT, heard)  # words without known times are not learned
         streams = {"heard": heard, "text": text, "speaking": speaking}
-        user = {"user": torch.from_numpy(features)}
+        user = {"user": torch.from_numpy(features), "phones": tokens[..., 4:]}
         if self.shards.books:
             user["user_codes"] = torch.from_numpy(codes)
         return user | {name: value[..., None] for name, value in streams.items()}

@@ -94,6 +94,7 @@ class TalkerTask(Task):
     Args:
         lexicon: words and their phones, for the speller.
         evaluate: figures of the voice as it speaks freely, for validation.
+        listen: what it says then, name -> (T,) at 16 kHz.
     """
 
     name = "speak"
@@ -107,10 +108,12 @@ class TalkerTask(Task):
         lexicon: Sequence[tuple[str, tuple[str, ...]]],
         config: TalkerTraining,
         evaluate: Callable[[], dict[str, float]],
+        listen: Callable[[], dict[str, np.ndarray]] = dict,
     ) -> None:
         self.talker, self.pacer, self.speller = talker, pacer, speller
         self.modules = nn.ModuleDict({"talker": talker, "pacer": pacer, "speller": speller})
         self.examples, self.lexicon, self.config, self.evaluate = examples, lexicon, config, evaluate
+        self.listen = listen
         self.end = speller.config.phones.index(END)
         self.pause = speller.config.phones.index(PAUSE)
         self.metrics: dict[str, float] = {}
@@ -189,3 +192,6 @@ class TalkerTask(Task):
 
     def validate(self, step: int) -> dict[str, float]:
         return self.evaluate()
+
+    def samples(self, step: int) -> dict[str, np.ndarray]:
+        return self.listen()

@@ -12,6 +12,7 @@ from systems.simple import write_tiny_model
 from duologue.data import prepare as module
 from duologue.data.dialogues import FRAME, HEARD, MASK, SPEAKING, TEXT, frame_labels
 from duologue.data.domain import understand
+from duologue.data.phonetics import SILENCE
 from duologue.data.prepare import PrepareConfig, SceneDrawer, SceneShards, Shares, prepare, train_tokenizer
 from duologue.data.recordings import Recordings, quiet_cut
 from duologue.data.splits import speaker_split, voice_split
@@ -55,7 +56,7 @@ def test_a_stopped_run_goes_on_and_gives_what_an_unstopped_one_gives(
     assert len(whole) == 4
     for features, labels in (whole[index] for index in range(4)):
         assert features.dtype == np.float16 and labels.dtype == np.int16
-        assert features.shape == (8 * len(labels), 80) and labels.shape[1] == 4
+        assert features.shape == (8 * len(labels), 80) and labels.shape[1] == 6
         assert np.isfinite(features).all()
         assert (labels[:, HEARD] == EOT).sum() == (labels[:, TEXT] == END).sum()
     assert whole.frames == sum(len(whole[index][1]) for index in range(4))
@@ -80,7 +81,7 @@ def test_a_stopped_run_goes_on_and_gives_what_an_unstopped_one_gives(
 def test_other_settings_do_not_mix_in_one_folder(tokenizer: Path, tmp_path: Path) -> None:
     silence = Shares(dialogue=0, words=0, unknown=0, silence=1)
     shards = prepare(settings(tmp_path, tokenizer, shares=silence))
-    assert all((shards[index][1] == [PAD, PAD, 0, 1]).all() for index in range(len(shards)))
+    assert all((shards[index][1] == [PAD, PAD, 0, 1, SILENCE, SILENCE]).all() for index in range(len(shards)))
     with pytest.raises(DataError, match="other settings"):
         prepare(settings(tmp_path, tokenizer, seed=8, shares=silence))
 

@@ -30,7 +30,7 @@ def write_scenes(folder: Path, model: SpeechLM) -> SceneShards:
     time = np.arange(6 * FRAME) / 16_000
     with (
         ShardWriter(folder / "features-00000", np.float16, 80) as features,
-        ShardWriter(folder / "labels-00000", np.int16, 4) as labels,
+        ShardWriter(folder / "labels-00000", np.int16, 6) as labels,
         ShardWriter(folder / "codes-00000", np.int16, 4) as codes,
     ):
         for index in range(8):
@@ -38,7 +38,7 @@ def write_scenes(folder: Path, model: SpeechLM) -> SceneShards:
             start = int(rng.integers(2, 10))
             pcm = 0.001 * rng.standard_normal(FRAMES * FRAME)
             pcm[start * FRAME : (start + 6) * FRAME] += 0.3 * np.sin(2 * np.pi * pitch * time)
-            label = np.zeros((FRAMES, 4), np.int16)
+            label = np.zeros((FRAMES, 6), np.int16)
             label[:, 3] = 1
             label[start + 6, 0], label[start + 8, 0] = word, EOT
             label[start + 8, 1], label[start + 9, 1] = word, END
