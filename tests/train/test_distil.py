@@ -94,7 +94,7 @@ def test_the_teacher_reaches_the_encoder(quantize_from: int) -> None:
     settings = {"mel": 0.0, "stft": 0.0, "commitment": 0.0, "quantize_from": quantize_from}
     ours = task(TAUGHT.model_copy(update=settings))
     ((_, loss),) = ours.losses(0, np.random.default_rng(0))
-    loss.backward()
+    torch.autograd.backward(loss)
     gradients = [p.grad for p in ours.codec.encoder.parameters()]
     assert any(g is not None and float(g.abs().max()) > 0 for g in gradients)
     assert bool(ours.codec.quantizer.fitted) == (quantize_from == 0)
@@ -103,7 +103,7 @@ def test_the_teacher_reaches_the_encoder(quantize_from: int) -> None:
 
 def test_without_a_teacher_there_is_no_head() -> None:
     ours = task(TAUGHT.model_copy(update={"semantic": 0.0}))
-    assert ours.semantic is None and "semantic" not in ours.modules
+    assert ours.semantic is None and not any("semantic" in name for name in ours.modules.state_dict())
     list(ours.losses(0, np.random.default_rng(0)))
     assert "semantic" not in ours.metrics
 
