@@ -22,13 +22,16 @@ from duologue.data.dialogues import SceneConfig
 from duologue.data.domain import Exchange
 from duologue.data.labels import phone_inventory, phone_labels
 from duologue.data.manifest import Entry, Manifest, read
-from duologue.data.prepare import PrepareConfig, SceneShards, Shares, prepare, train_tokenizer
+from duologue.data.prepare import PrepareConfig, SceneShards, Shares, dictionary_phones, prepare, train_tokenizer
 from duologue.data.splits import speaker_split, voice_split
 from duologue.data.synthesize import Line, Voice, random_voice, synthesize
+from duologue.eval.answers import domain_recognizer
 from duologue.eval.free_run import free_run, summarise, turns_of
+from duologue.eval.metrics import word_errors
 from duologue.lm.backbone import Backbone, BackboneConfig
 from duologue.lm.model import SpeechLM, SpeechLMConfig, talker_layout, thinker_layout
 from duologue.lm.pacer import PacerConfig
+from duologue.lm.speak import speak
 from duologue.lm.speller import SpellerConfig
 from duologue.lm.streams import Layout
 from duologue.lm.text import TextTokenizer
@@ -55,6 +58,8 @@ class ThinkerRecipe(Settings):
     size: BackboneConfig
     hears: Literal["features", "codes", "both"] = "features"
     """The user as log-mel features, as the codec's codes, or both."""
+    phones: bool = True
+    """Whether it also writes down the sounds of the user, which teaches it to hear words that it seldom met."""
     text: LoopConfig
     listen: LoopConfig
     training: ThinkerTraining = ThinkerTraining()
@@ -161,7 +166,8 @@ def evaluate_listening(model: Backbone, tokenizer: TextTokenizer, scenes: Scenes
 def _layout(config: Curriculum, tokenizer: TextTokenizer, codec: SpectralCodec) -> Layout:
     hears = config.thinker.hears
     codes = None if hears == "features" else (codes_a_frame(codec), codec.card.cardinality)
-    return thinker_layout(len(tokenizer), features=hears != "codes", user_codes=codes)
+    phones = len(dictionary_phones(config.voice)) if config.thinker.phones else 0
+    return thinker_layout(len(tokenizer), features=hears != "codes", user_codes=codes, phones=phones)
 
 
 def _ears(config: Curriculum, codec: SpectralCodec, folder: Path) -> Path | None:
@@ -315,7 +321,8 @@ def _assemble(
 
 
 def evaluate_speaking(model: SpeechLM, held: Sequence[Example], lexicon: VoiceCorpus) -> dict[str, float]:
-    """Codes right without any history to lean on, durations within 10 ms, and words spelled right."""
+    """Codes right without any history to lean on, words spelled right, and how many words of its free speech a
+    recogniser takes for others."""
     inventory = lexicon.inventory
     task = TalkerTask(model.talker, model.pacer, model.speller, held, lexicon.lexicon, TalkerTraining(), dict)
     batch = task.batch(held, np.random.default_rng(0))
@@ -323,7 +330,11 @@ def evaluate_speaking(model: SpeechLM, held: Sequence[Example], lexicon: VoiceCo
     known = batch["codes"] >= 0
     words = lexicon.lexicon[::20]
     spelled = [model.speller.spell(word) == [inventory.index(phone) for phone in phones] for word, phones in words]
+    rng = np.random.default_rng(0)
+    replies = [domain.sample(rng, "dev").reply for _ in range(24)]
+    understood = domain_recognizer().transcribe_many([speak(model, reply).numpy() for reply in replies], workers=1)
     return {
+        "speak/wer": word_errors(replies, understood).rate,
         "speak/codes_right": float((logits["codes"].argmax(-1) == batch["codes"])[known].float().mean()),
         "speak/words_spelled": float(np.mean(spelled)),
     }
@@ -348,6 +359,7 @@ def _talker(
         corpus.lexicon,
         recipe.training,
         lambda: evaluate_speaking(model, corpus.examples[:held], corpus),
+        lambda: {text: speak(model, text).numpy() for text in ("the answer is forty two", "hello how can i help you")},
     )
     done = train(task, recipe.loop, folder / "speak", console=console, recipe=record)
     checkpoint.load_weights(task.modules, folder / "speak")

@@ -85,6 +85,8 @@ class TalkerTraining(BaseModel):
     """Largest share of the codes fed back that are hidden: the score, not the past, should decide the sound."""
     late_words: float = Field(default=0.2, ge=0, le=1)
     """Share of the utterances whose words arrive late, as when the thinker hesitates."""
+    words: int = Field(default=128, gt=0)
+    """Words of the lexicon that the speller practises in a step."""
     compile: bool = False
 
 
@@ -184,7 +186,9 @@ class TalkerTask(Task):
         return F.cross_entropy(logits.float(), torch.tensor(targets, device=self.device))
 
     def _speller_loss(self, rng: np.random.Generator) -> Tensor:
-        pairs = [self.speller.example(*self.lexicon[i]) for i in rng.integers(len(self.lexicon), size=32)]
+        pairs = [
+            self.speller.example(*self.lexicon[i]) for i in rng.integers(len(self.lexicon), size=self.config.words)
+        ]
         longest = max(len(symbols) for symbols, _ in pairs)
         symbols = torch.tensor([s + [self.speller.go] * (longest - len(s)) for s, _ in pairs], device=self.device)
         targets = torch.tensor([t + [-1] * (longest - len(t)) for _, t in pairs], device=self.device)
