@@ -22,10 +22,10 @@ SPELLING = {"one": [2, 3], "two": [4], "three": [5, 2, 3], "four": [3, 3], "five
 
 
 class FixedPacer(Pacer):
-    """Every phone lasts three slots and as many more as its number, so that the truth is known."""
+    """Every phone lasts a frame and as many slots more as its number, so no word is over before the next has come."""
 
     def slots(self, window: list[int]) -> int:
-        return 3 + window[self.config.before]
+        return SLOTS + window[self.config.before]
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,13 @@ def test_reading_words_as_they_come_gives_the_score_of_training(reader: Reader, 
         said += [(word, frame * SLOTS * 0.01 + start, frame * SLOTS * 0.01 + end) for word, start, end in read.words]
         frame += 1
     phones = [1] + [phone for word in words for phone in SPELLING[word]]
-    durations = [LEAD] + [3 + phone for phone in phones[1:]]
+    durations = [LEAD] + [SLOTS + phone for phone in phones[1:]]
     arrivals = [0] + [index for index, word in enumerate(words) for _ in SPELLING[word]]
     expected_sounds, expected_ahead = score_of(phones, durations, arrivals, frame, end=0, pause=1)
     assert np.array_equal(np.array(sounds), expected_sounds)
     assert np.array_equal(np.array(ahead), expected_ahead)
     assert [word for word, _, _ in said] == words
-    lengths = [sum(3 + phone for phone in SPELLING[word]) for word in words]
+    lengths = [sum(SLOTS + phone for phone in SPELLING[word]) for word in words]
     ends = np.cumsum(lengths) + LEAD
     assert np.allclose([end for _, _, end in said], ends * 0.01)
     assert np.allclose([start for _, start, _ in said], (ends - lengths) * 0.01)
