@@ -21,7 +21,7 @@ from duologue.lm.listen import FeatureEncoder, FeatureEncoderState
 from duologue.lm.sampling import Sampling, draw
 from duologue.lm.streams import ABSENT, Layout, Stream, delay
 from duologue.nn.streaming import State, hold
-from duologue.nn.transformer import Transformer, TransformerConfig, TransformerState
+from duologue.nn.transformer import RMSNorm, Transformer, TransformerConfig, TransformerState
 
 
 class BackboneConfig(BaseModel):
@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         self.to_depth = nn.Linear(width, depth_width, bias=False)
         self.token_to_depth = nn.Linear(width, depth_width, bias=False)
         self.depth_place = nn.Parameter(0.02 * torch.randn(len(layout.written), depth_width))
-        self.depth_norm = nn.RMSNorm(width, eps=1e-6)
+        self.depth_norm = RMSNorm(width)
         for module in self.tables.modules():
             if isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.5)

@@ -27,6 +27,7 @@ from duologue.lm.speller import Speller, SpellerConfig
 from duologue.lm.streams import Layout, Stream
 from duologue.lm.text import PAD, TextTokenizer
 from duologue.lm.weights import pack, read_weights, write_weights
+from duologue.nn.conv import lay_out_for_steps
 
 RATE = 16_000
 FRAME = 1_280  # samples: 80 ms
@@ -141,4 +142,6 @@ class SpeechLM(nn.Module):
             raise ModelError(f"{path} is no speech model's configuration: {field}: {first['msg']}") from error
         model = cls(config, TextTokenizer.load(folder / "tokenizer.json"))
         read_weights(folder / "model.safetensors", model)
-        return model.eval().requires_grad_(False)
+        model.eval().requires_grad_(False)
+        lay_out_for_steps(model)
+        return model

@@ -43,9 +43,29 @@ class TransformerConfig(BaseModel):
         return self.dim // self.heads
 
 
-def rotations(positions: Tensor, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosine and sine, each (..., head_dim / 2), of RoPE's angles at `positions` (...) (Su et al., 2021)."""
-    frequencies = base ** -(torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32) / head_dim)
+class RMSNorm(nn.Module):
+    """Root-mean-square norm (Zhang and Sennrich, 2019) over the last dimension, computed in float32.
+
+    A step normalises a single vector many times a frame; written out, that is a third of the cost of PyTorch's own.
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.float()
+        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight).to(x.dtype)
+
+
+def frequencies(head_dim: int, base: float) -> Tensor:
+    """RoPE's frequencies (head_dim / 2,) (Su et al., 2021)."""
+    return base ** -(torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+
+
+def rotations(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine and sine, each (..., head_dim / 2), of RoPE's angles at `positions` (...)."""
     angles = positions.to(torch.float32)[..., None] * frequencies
     return angles.cos(), angles.sin()
 
@@ -102,7 +122,8 @@ class Attention(nn.Module):
         query, key, value = self._project(x, cos, sin)
         rows = torch.arange(len(x), device=x.device)
         for ring, new in ((state.keys, key), (state.values, value)):
-            ring[rows, :, slot] = hold(new[:, :, 0].to(ring.dtype), ring[rows, :, slot], active)
+            kept = new[:, :, 0].to(ring.dtype)
+            ring[rows, :, slot] = kept if active is None else hold(kept, ring[rows, :, slot], active)
         y = F.scaled_dot_product_attention(
             query,
             state.keys.to(query.dtype),
@@ -119,9 +140,9 @@ class Block(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         hidden = config.hidden or -(-config.dim * 8 // 3 // 32) * 32
-        self.attention_norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.attention_norm = RMSNorm(config.dim)
         self.attention = Attention(config)
-        self.ffn_norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.ffn_norm = RMSNorm(config.dim)
         self.gate_up = nn.Linear(config.dim, 2 * hidden, bias=False)
         self.down = nn.Linear(hidden, config.dim, bias=False)
 
@@ -144,11 +165,16 @@ class TransformerState(State):
 class Transformer(StreamingModule[TransformerState]):
     """A stack of blocks and a last norm: (B, T, dim) -> (B, T, dim), causal, position by position equal in `step`."""
 
+    frequencies: Tensor
+    slots: Tensor
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.register_buffer("frequencies", frequencies(config.head_dim, config.rope_base), persistent=False)
+        self.register_buffer("slots", torch.arange(config.window), persistent=False)
+        self.norm = RMSNorm(config.dim)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 # Branches that add to the residual stream start small, so that depth doesn't blow it up (GPT-2).
@@ -159,7 +185,7 @@ class Transformer(StreamingModule[TransformerState]):
         """x (B, T, dim); `mask` (T, T) or (B, 1, T, T) bool, true where a query may look, replaces the window."""
         length = x.shape[1]
         positions = torch.arange(length, device=x.device)
-        cos, sin = rotations(positions, self.config.head_dim, self.config.rope_base)
+        cos, sin = rotations(positions, self.frequencies)
         if mask is None and length > self.config.window:
             distance = positions[:, None] - positions[None, :]
             mask = (distance >= 0) & (distance < self.config.window)
@@ -185,10 +211,10 @@ class Transformer(StreamingModule[TransformerState]):
 
     def _step(self, x: Tensor, state: TransformerState, active: Tensor | None) -> Tensor:
         window = self.config.window
-        cos, sin = rotations(state.position[:, None, None], self.config.head_dim, self.config.rope_base)
+        cos, sin = rotations(state.position[:, None, None], self.frequencies)
         slot = state.position % window
         # A slot is filled once the row has reached it; after the first lap all are.
-        filled = torch.arange(window, device=x.device) <= state.position[:, None]
+        filled = self.slots <= state.position[:, None]
         for block, layer in zip(cast("list[Block]", list(self.blocks)), state.layers, strict=True):
             normed = block.attention_norm(x)
             x = block.ffn(x + block.attention.step(normed, cos, sin, slot, filled[:, None, None], layer, active))
