@@ -65,10 +65,6 @@ def figures_of(
                     split=f"{split}, {found['count']} cases",
                     command=command,
                 )
-    for key in ("compute_ms_p50", "compute_ms_p99"):
-        if key in summary.get("all", {}):
-            value = summary["all"][key]
-            yield Figure(name=f"one step, {key[-3:]}", value=round(value, 2), unit="ms", split=split, command=command)
 
 
 def card_of(model: SpeechLM, figures: Iterable[Figure]) -> SystemCard:
@@ -89,8 +85,8 @@ def card_of(model: SpeechLM, figures: Iterable[Figure]) -> SystemCard:
     )
 
 
-def read_me(card: SystemCard) -> str:
-    """The card for people, in Markdown."""
+def read_me(card: SystemCard, note: str = "") -> str:
+    """The card for people, in Markdown; `note` says how this copy differs from what its recipe makes."""
     lines = [
         f"# {card.name}",
         "",
@@ -110,6 +106,7 @@ def read_me(card: SystemCard) -> str:
         "Held out: speakers and voices by `duologue/data/splits.py`, wordings and operand pairs by",
         "`duologue/data/domain/splits.py`.",
         "",
+        *(["## This copy", "", note, ""] if note else []),
         "## Measured",
         "",
         "Always running freely; 95% intervals. There are few recordings of people who were not heard in training, so",
@@ -125,12 +122,15 @@ def read_me(card: SystemCard) -> str:
     return "\n".join(lines) + "\n"
 
 
-def pack(model_folder: Path, to: Path, figures: Path | None = None, codec: Path | None = None) -> SystemCard:
+def pack(
+    model_folder: Path, to: Path, figures: Path | None = None, codec: Path | None = None, note: str = ""
+) -> SystemCard:
     """Write the shipped folder of a trained model.
 
     Args:
         figures: folder of an answer suite's results, for the card.
         codec: folder of the codec evaluation's results, for the card.
+        note: how this copy differs from what its recipe makes.
 
     Raises:
         ModelError: the model is damaged, or too large for the package.
@@ -157,7 +157,7 @@ def pack(model_folder: Path, to: Path, figures: Path | None = None, codec: Path 
             shutil.copyfile(model_folder / "model.safetensors", temporary)
     card = card_of(model, measured)
     write_text(to / "card.json", card.model_dump_json(indent=1) + "\n")
-    write_text(to / "README.md", read_me(card))
+    write_text(to / "README.md", read_me(card, note))
     return card
 
 
@@ -174,10 +174,11 @@ def main(
     to: Annotated[Path, typer.Option(help="Folder of the shipped model.")] = Path("duologue/models/box"),
     figures: Annotated[Path | None, typer.Option(help="Folder of the answer suite's results.")] = None,
     codec: Annotated[Path | None, typer.Option(help="Folder of the codec's evaluation.")] = None,
+    note: Annotated[str, typer.Option(help="How this copy differs from what its recipe makes.")] = "",
 ) -> None:
     """Ship a trained model with its card."""
     try:
-        card = pack(model, to, figures, codec)
+        card = pack(model, to, figures, codec, note)
     except DuologueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
