@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 QUESTION ?= examples/question.wav
+# A folder of real recordings; without one the box is trained and judged on synthetic speech alone.
+SPEECH ?= $(wildcard ../shared/speech)
+HEAR := $(if $(SPEECH),--speech $(SPEECH))
 
 .PHONY: help talk test lint types box tiny clean
 
@@ -24,10 +27,10 @@ types: $(VENV)/.dev  ## check types
 	$(BIN)/mypy
 
 box: $(VENV)/.dev  ## make the model in the box from nothing: synthesise, train, evaluate, pack (hours)
-	$(BIN)/duologue train recipes/box.py --out runs/box
-	$(BIN)/python -m duologue.eval.codec --codec runs/box/model --split dev --out runs/box/codec-dev
-	$(BIN)/python -m duologue.eval.answers --system runs/box/model --split dev --out runs/box/answers-dev
-	$(BIN)/python -m duologue.train.pack runs/box/model --figures runs/box/answers-dev
+	$(BIN)/duologue train recipes/box.py $(if $(SPEECH),speech=$(SPEECH),speech=none) --out runs/box
+	$(BIN)/python -m duologue.eval.codec --codec runs/box/model --split dev --out runs/box/codec-dev $(HEAR)
+	$(BIN)/python -m duologue.eval.answers --system runs/box/model --split dev --out runs/box/answers-dev $(HEAR)
+	$(BIN)/python -m duologue.train.pack runs/box/model --figures runs/box/answers-dev --codec runs/box/codec-dev
 
 tiny: $(VENV)/.dev  ## the same recipe's small sister, in two minutes
 	$(BIN)/duologue train recipes/tiny.py --out runs/tiny
