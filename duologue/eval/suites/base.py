@@ -1,0 +1,154 @@
+"""A suite: families of cases, drawn by a seed or read from a folder, each held with a system and judged into a row.
+
+    draw ─ Case ─ hold (with any system, over the seam) ─ Outcome ─ Row of results.jsonl ─ measures ─ tables and plots
+
+A row keeps what every figure is computed from, so that all tables can be made again without holding a conversation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from duologue.data.splits import Split
+from duologue.eval.metrics import Pcm
+from duologue.systems.base import System
+
+Value = bool | int | float | str | None
+
+
+class Measure(BaseModel):
+    """How one figure is made of many rows.
+
+    `share`: of the rows whose value is true. `mean`, `median`, `p90`: of numbers. `ratio`: the sum of the values over
+    the sum of the values named `over`. Rows whose value is None do not count: there was nothing to measure. A case that
+    failed with an error counts as the worse outcome of a share, and is listed.
+
+    Attributes:
+        name: of the value in a row, and of the figure in `suite.family.name`.
+        better: which way is better; None where neither is.
+        recognised: it rests on a recogniser, whose own error is shown beside it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    title: str
+    kind: Literal["share", "mean", "median", "p90", "ratio"]
+    of: str = ""
+    """The row's value that it is computed from; empty: the one of its own name."""
+    over: str = ""
+    unit: str = ""
+    scale: float = 1.0
+    digits: int = 0
+    better: Literal["higher", "lower"] | None = "higher"
+    recognised: bool = False
+
+    @property
+    def value(self) -> str:
+        """The name of the row's value."""
+        return self.of or self.name
+
+
+class Mark(BaseModel):
+    """Something that lasts from `start` to `end` seconds on a conversation's time line, to be drawn there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    channel: Literal["user", "system"]
+    start: float
+    end: float
+    label: str
+
+
+class Row(BaseModel):
+    """One case, held with one subject: a line of `results.jsonl`.
+
+    Attributes:
+        subject: the system's name in the report (of the codec suite: the codec's).
+        values: what the measures are computed from.
+        detail: what a reader wants to see of the case: questions, replies, transcripts, voices.
+        error: why the case could not be held to its end; its values are then empty.
+        audio: two channels on one time line, user and system, relative to the report's folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    suite: str
+    subject: str
+    family: str
+    case: str
+    values: dict[str, Value] = Field(default_factory=dict)
+    detail: dict[str, Any] = Field(default_factory=dict)
+    marks: list[Mark] = Field(default_factory=list)
+    error: str | None = None
+    audio: str | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is done to a system: the audio that it hears, and all that is known about it.
+
+    Attributes:
+        name: `family/index`, or `family/name` of a user's own file; its identity within suite and split.
+        audio: sounds by role (a question, an interjection, noise …), (T,) float32 at 16 kHz each.
+        facts: texts, voices, times, right replies: JSON values, and all that `hold` needs beside the audio.
+    """
+
+    family: str
+    name: str
+    audio: dict[str, Pcm] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a case; the runner makes a `Row` of it and keeps the audio of the first cases of each family."""
+
+    values: dict[str, Value]
+    detail: dict[str, Any] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+    audio: Pcm | None = None  # (2, T) float32 at 16 kHz, user and system on one time line
+
+
+class Suite(ABC):
+    """One kind of question, asked of any system.
+
+    Args:
+        split: of speakers, wordings and contents; "dev" to choose by, "test" for what is published.
+        speech: a folder of real recordings; families that need them are left out without it.
+
+    A suite is made again in every worker process, so it is cheap to make and loads what it needs when it is needed.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    measures: ClassVar[tuple[Measure, ...]]
+    default_cases: ClassVar[int] = 10
+    """Cases of each family where nobody says how many; chosen so that a whole report is done in half an hour."""
+
+    def __init__(self, split: Split = "dev", speech: Path | None = None) -> None:
+        self.split: Split = split
+        self.speech = speech
+
+    @abstractmethod
+    def families(self) -> dict[str, str]:
+        """The families that can be drawn here, and what each is."""
+
+    @abstractmethod
+    def draw(self, family: str, index: int) -> Case:
+        """A case: a pure function of split, family and index on a machine with its voices and recordings."""
+
+    @abstractmethod
+    def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
+        """Hold the case with a system and judge what it did; raises whatever the system raises."""
+
+    def subjects(self, systems: Sequence[str]) -> Sequence[str]:
+        """What is judged when these systems are asked for: the systems themselves, unless a suite says otherwise."""
+        return systems
+
+    def cases_at_most(self, family: str) -> int | None:
+        """Where a case is long (an hour, say): how many of a family are held at most."""
+        return None
