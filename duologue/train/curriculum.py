@@ -41,6 +41,7 @@ from duologue.train import checkpoint
 from duologue.train.codec import CodecTask, CodecTraining, FrameLabels
 from duologue.train.loop import LoopConfig, train
 from duologue.train.mixtures import Scenes, Source, TextDialogues
+from duologue.train.perturb import Perturbation
 from duologue.train.talker import Example, TalkerTask, TalkerTraining
 from duologue.train.thinker import ThinkerTask, ThinkerTraining
 from duologue.train.voice import VoiceCorpus, encode_voice, practice_lines, say_lines
@@ -63,6 +64,8 @@ class ThinkerRecipe(Settings):
     text: LoopConfig
     listen: LoopConfig
     training: ThinkerTraining = ThinkerTraining()
+    perturbation: Perturbation | None = Perturbation()
+    """New voices and microphones made of the prepared scenes while it listens."""
     rows: int = 12
     frames: int = 256
     text_share: float = 0.2
@@ -215,7 +218,8 @@ def _thinker(
     train(task, recipe.text, folder / "text", console=console, recipe=record)
     checkpoint.load_weights(model, folder / "text")
     ears = _ears(config, codec, folder)
-    scenes = Scenes(_scenes(config, folder, ears, "train", config.scenes), recipe.rows, recipe.frames)
+    rendered = _scenes(config, folder, ears, "train", config.scenes)
+    scenes = Scenes(rendered, recipe.rows, recipe.frames, recipe.perturbation)
     held_out = Scenes(_scenes(config, folder, ears, "dev", config.dev_scenes), recipe.rows, recipe.frames)
     sources: dict[str, tuple[Source, float]] = {
         "scenes": (scenes, 1 - recipe.text_share),

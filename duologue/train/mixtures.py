@@ -14,6 +14,7 @@ from duologue.data.prepare import LABELS, SceneShards
 from duologue.lm.score import SLOTS
 from duologue.lm.streams import ABSENT
 from duologue.lm.text import END, EOT, PAD, TextTokenizer
+from duologue.train.perturb import Perturbation
 
 Batch = dict[str, Tensor]
 """Streams by name: tokens (B, F, books) int64, features (B, F * hops, size). `ABSENT` tokens are not learned."""
@@ -77,10 +78,14 @@ class Scenes(Source):
 
     Scenes follow one another until a row is full, as if conversation after conversation came in, so no frame of a batch
     is wasted; the last one loses its end.
+
+    Args:
+        perturbation: makes each scene sound new whenever it is drawn; None: as it was rendered.
     """
 
-    def __init__(self, shards: SceneShards, rows: int, frames: int) -> None:
+    def __init__(self, shards: SceneShards, rows: int, frames: int, perturbation: Perturbation | None = None) -> None:
         self.shards, self.rows, self.frames = shards, rows, frames
+        self.perturbation = perturbation
 
     def batch(self, rng: np.random.Generator) -> Batch:
         rows: list[list[int]] = []
@@ -90,10 +95,13 @@ class Scenes(Source):
                 row.append(int(rng.integers(len(self.shards))))
                 filled += len(self.shards[row[-1]][1])
             rows.append(row)
-        return self.collate(rows)
+        return self.collate(rows, rng)
 
-    def collate(self, rows: Sequence[Sequence[int]]) -> Batch:
-        """A batch whose rows hold the scenes of these indices, cut or filled up to the source's frames."""
+    def collate(self, rows: Sequence[Sequence[int]], rng: np.random.Generator | None = None) -> Batch:
+        """A batch whose rows hold the scenes of these indices, cut or filled up to the source's frames.
+
+        They sound as they were rendered where there is no `rng`.
+        """
         features = np.zeros((len(rows), self.frames * SLOTS, 80), dtype=np.float32)
         labels = np.full((len(rows), self.frames, LABELS), ABSENT, dtype=np.int64)
         codes = np.full((len(rows), self.frames, self.shards.books), ABSENT, dtype=np.int64)
@@ -101,6 +109,8 @@ class Scenes(Source):
             place = 0
             for index in indices:
                 scene_features, scene_labels = self.shards[index]
+                if rng is not None and self.perturbation is not None:
+                    scene_features = self.perturbation(scene_features, rng)
                 part = scene_labels[: self.frames - place]
                 end = place + len(part)
                 labels[row, place:end] = part
