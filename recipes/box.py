@@ -48,14 +48,14 @@ config = Curriculum(
     codec=CodecRecipe(
         size=SpectralConfig(name="box-codec"),
         # No semantic distillation (`semantic` and `teacher` of `CodecTraining`): the box's codec was trained without.
-        whole=LoopConfig(seconds=2400, precision="bf16", validate_every=500, clip=3.0),
+        whole=LoopConfig(seconds=3600, precision="bf16", validate_every=500, clip=3.0),
         decoder=LoopConfig(seconds=1800, precision="bf16", validate_every=250, clip=3.0),
         decoder_training=CodecTraining(decoder_only=True, lr=4e-4, adversary_from=0),
     ),
     talker=TalkerRecipe(
         size=BackboneConfig(
             temporal=TransformerConfig(dim=320, layers=5, heads=5, window=64),
-            depth=TransformerConfig(dim=256, layers=2, heads=4, window=8),
+            depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
         ),
         speller=TransformerConfig(dim=128, layers=3, heads=4, window=64),
         loop=LoopConfig(seconds=1700, precision="bf16", validate_every=300, ema=0.995),

@@ -227,6 +227,9 @@ class ResidualVQ(nn.Module):
                 first = output
             loss = loss + part
             codes.append(index.view(latent.shape[:-1]))
+        if isinstance(self.books[0], EMACodebook):
+            # Each of these books passes the gradient on; the latent is to have it once, however many books there are.
+            output = flat + (output - flat).detach()
         return Quantized(output.view_as(latent), torch.stack(codes, 1), loss, first.view_as(latent))
 
     @torch.no_grad()

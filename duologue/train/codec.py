@@ -53,7 +53,7 @@ class CodecTraining(BaseModel):
     """Keep encoder and books, and so every code, as they are: a decoder for one voice, with codes already in use."""
     mel: float = 4.0
     stft: float = 1.5
-    commitment: float = 1.0
+    commitment: float = 0.25
     adversary: float = 0.5
     features: float = 1.0
     semantic: float = Field(default=0.0, ge=0)

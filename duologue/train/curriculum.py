@@ -23,7 +23,7 @@ from duologue.data.domain import Exchange
 from duologue.data.labels import phone_inventory, phone_labels
 from duologue.data.manifest import Entry, Manifest, read
 from duologue.data.prepare import PrepareConfig, SceneShards, Shares, dictionary_phones, prepare, train_tokenizer
-from duologue.data.splits import speaker_split, voice_split
+from duologue.data.splits import Split, speaker_split, voice_split
 from duologue.data.synthesize import Line, Voice, random_voice, synthesize
 from duologue.eval.answers import domain_recognizer
 from duologue.eval.free_run import free_run, summarise, turns_of
@@ -45,6 +45,10 @@ from duologue.train.perturb import Perturbation
 from duologue.train.talker import Example, TalkerTask, TalkerTraining
 from duologue.train.thinker import ThinkerTask, ThinkerTraining
 from duologue.train.voice import VoiceCorpus, encode_voice, practice_lines, say_lines
+
+
+SENTENCE = 32_000
+"""A recording of more samples than this, two seconds, is taken for a sentence, a shorter one for a word."""
 
 
 class Settings(BaseModel):
@@ -254,15 +258,17 @@ def _speakers(config: Curriculum, folder: Path) -> tuple[Manifest, Manifest]:
     return users, read(folder / "voice" / "manifest.jsonl")
 
 
-def _real(speech: Path | None) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Clips of real people, of the training split and of the development split."""
-    clips: dict[str, list[np.ndarray]] = {"train": [], "dev": [], "test": []}
+def _real(speech: Path | None, split: Split) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Clips of real people of one split: those long enough for a sentence, and single words."""
+    sentences: list[np.ndarray] = []
+    words: list[np.ndarray] = []
     for path in sorted(speech.glob("*/manifest.jsonl")) if speech is not None else []:
         manifest = read(path)
         for entry in manifest:
-            if entry.speaker and entry.lang == "en":
-                clips[speaker_split(entry.speaker)].append(manifest.pcm(entry))
-    return clips["train"], [clip for clip in clips["dev"] if len(clip) > 32_000]
+            if entry.speaker and entry.lang == "en" and speaker_split(entry.speaker) == split:
+                clip = manifest.pcm(entry)
+                (sentences if len(clip) > SENTENCE else words).append(clip)
+    return sentences, words
 
 
 def _phones(said: Mapping[str, Sequence[Entry]], frame: int) -> FrameLabels:
@@ -279,15 +285,17 @@ def _codec(
     recipe = config.codec
     own = [voice.samples(entry) for entry in voice]
     held = max(1, min(24, len(own) // 20))
-    train_clips, dev_clips = _real(config.speech)
+    sentences, words = _real(config.speech, "train")
     sources: dict[str, tuple[float, Sequence[np.ndarray]]] = {
-        "assistant": (0.35, own[held:]),
-        "synthetic": (0.15 if train_clips else 0.65, [users.samples(entry) for entry in users]),
+        "assistant": (0.3, own[held:]),
+        "synthetic": (0.15 if sentences else 0.7, [users.samples(entry) for entry in users]),
     }
     held_out: dict[str, Sequence[np.ndarray]] = {"assistant": own[:held]}
-    if train_clips:
-        sources["real"] = (0.5, train_clips)
-        held_out["real"] = dev_clips[:24]
+    if sentences:
+        sources["sentences"] = (0.4, sentences)
+        held_out["sentences"] = _real(config.speech, "dev")[0][:24]
+    if words:
+        sources["words"] = (0.15, words)
     torch.manual_seed(config.seed)
     codec = SpectralCodec(recipe.size)
     said = {"assistant": voice.entries[held:], "synthetic": users.entries}
