@@ -12,17 +12,16 @@ from typing import Literal, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from duologue.atomic import atomic, write_text
+from duologue.atomic import write_text
 from duologue.codec.base import Codec, CodecCard
 from duologue.errors import ModelError
 from duologue.nn.conv import CausalConv1d, CausalConvTranspose1d, Chain, ChainState, ChannelNorm, ConvNeXtBlock
 from duologue.nn.quantize import Quantized, ResidualVQ
 from duologue.nn.streaming import State, StreamingModule, hold
+from duologue.nn.weights import read_weights, write_weights
 
 
 class SpectralConfig(BaseModel):
@@ -231,8 +230,7 @@ class SpectralCodec(Codec):
             DuologueError: it cannot be written.
         """
         folder = Path(folder)
-        with atomic(folder / "model.safetensors") as temporary:
-            save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, temporary)
+        write_weights(folder / "model.safetensors", self.state_dict())
         write_text(folder / "config.json", self.config.model_dump_json(indent=2) + "\n")
 
     @classmethod
@@ -250,17 +248,6 @@ class SpectralCodec(Codec):
             config = SpectralConfig.model_validate_json(config_path.read_bytes())
         except ValidationError as error:
             raise ModelError(f"{config_path} is not a codec's configuration: {error.errors()[0]['msg']}") from error
-        try:
-            weights = load_file(weights_path)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{weights_path} is truncated or not a safetensors file; copy it again") from error
         codec = cls(config)
-        expected = codec.state_dict()
-        for name in sorted(expected.keys() | weights.keys()):
-            if name not in weights or name not in expected:
-                raise ModelError(f"{weights_path} does not fit config.json: {name} is in one of them only")
-            if weights[name].shape != expected[name].shape:
-                shapes = f"{tuple(weights[name].shape)}, expected {tuple(expected[name].shape)}"
-                raise ModelError(f"{weights_path} does not fit config.json: {name} is {shapes}")
-        codec.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in weights.items()})
+        read_weights(weights_path, codec)
         return codec.eval()

@@ -26,8 +26,8 @@ from duologue.lm.score import SLOTS, score_streams
 from duologue.lm.speller import Speller, SpellerConfig
 from duologue.lm.streams import Layout, Stream
 from duologue.lm.text import PAD, TextTokenizer
-from duologue.lm.weights import pack, read_weights, write_weights
 from duologue.nn.conv import lay_out_for_steps
+from duologue.nn.weights import pack, read_weights, write_weights
 
 RATE = 16_000
 FRAME = 1_280  # samples: 80 ms

@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from duologue.atomic import write_text
 from duologue.errors import DuologueError, ModelError
+from duologue.nn.weights import put_weights, read_tensors
 from duologue.train.optim import Ema
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
@@ -154,21 +155,8 @@ def _save_weights(modules: nn.Module, path: Path) -> None:
 def _load_file(module: nn.Module, path: Path, prefix: str = "") -> None:
     if not path.is_file():
         raise ModelError(f"no weights at {path}; give a run folder, a checkpoint folder or a .safetensors file")
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"cannot read weights {path}: {_line(error)}; the file is damaged") from error
-    tensors = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    wanted = module.state_dict()
-    for kind, names in (("lacks", wanted.keys() - tensors.keys()), ("has an unknown", tensors.keys() - wanted.keys())):
-        if names:
-            example = f"{prefix}{min(names)} and {len(names) - 1} more" if len(names) > 1 else prefix + min(names)
-            raise ModelError(f"{path} {kind} {example}; the model was built with another configuration")
-    for name, tensor in tensors.items():
-        if tensor.shape != wanted[name].shape:
-            shapes = f"{tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
-            raise ModelError(f"{path}: {prefix}{name} is {shapes}; the model was built with another configuration")
-    module.load_state_dict(tensors)
+    tensors = {name.removeprefix(prefix): t for name, t in read_tensors(path).items() if name.startswith(prefix)}
+    put_weights(tensors, module, f"{path} is of a model with another configuration: it")
 
 
 def _line(error: Exception) -> str:

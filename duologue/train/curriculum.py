@@ -35,8 +35,8 @@ from duologue.lm.speak import speak
 from duologue.lm.speller import SpellerConfig
 from duologue.lm.streams import Layout
 from duologue.lm.text import TextTokenizer
-from duologue.lm.weights import pack, unpack
 from duologue.nn.transformer import TransformerConfig
+from duologue.nn.weights import pack, unpack
 from duologue.train import checkpoint
 from duologue.train.codec import CodecTask, CodecTraining, FrameLabels
 from duologue.train.loop import LoopConfig, train
@@ -45,7 +45,6 @@ from duologue.train.perturb import Perturbation
 from duologue.train.talker import Example, TalkerTask, TalkerTraining
 from duologue.train.thinker import ThinkerTask, ThinkerTraining
 from duologue.train.voice import VoiceCorpus, encode_voice, practice_lines, say_lines
-
 
 SENTENCE = 32_000
 """A recording of more samples than this, two seconds, is taken for a sentence, a shorter one for a word."""

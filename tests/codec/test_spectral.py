@@ -138,8 +138,8 @@ def _deepen(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_text("{"), "not a codec's configuration"),
         (lambda folder: (folder / "config.json").write_text('{"holes": 3}'), "not a codec's configuration"),
         (_truncate, "truncated"),
-        (_widen, "expected"),
-        (_deepen, "in one of them only"),
+        (_widen, "does not fit config.json"),
+        (_deepen, "lacks decoder"),
     ],
 )
 def test_damaged_folders_are_refused_in_one_line(codec: SpectralCodec, tmp_path: Path, damage, message: str) -> None:  # type: ignore[no-untyped-def]

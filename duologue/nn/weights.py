@@ -60,18 +60,36 @@ def read_weights(path: Path, module: nn.Module) -> None:
     Raises:
         ModelError: the file is missing, truncated, or holds other tensors than the module.
     """
+    put_weights(read_tensors(path), module, f"{path} does not fit config.json: it")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, unpacked.
+
+    Raises:
+        ModelError: the file is missing or truncated.
+    """
     if not path.is_file():
-        raise ModelError(f"{path} is missing; a model folder holds config.json, model.safetensors and tokenizer.json")
+        raise ModelError(f"{path} is missing; copy the whole folder again")
     try:
-        weights = unpack(load_file(path))
+        return unpack(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise ModelError(f"{path} is truncated or no safetensors file ({error}); copy it again") from error
-    expected = module.state_dict()
-    for name in sorted(expected.keys() ^ weights.keys()):
-        where = "is not in the file" if name in expected else "is not in the model that config.json describes"
-        raise ModelError(f"{path} does not fit config.json: {name} {where}")
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path} is truncated or no safetensors file ({reason}); copy it again") from error
+
+
+def put_weights(weights: Mapping[str, Tensor], module: nn.Module, where: str) -> None:
+    """Load `weights` into `module`, which must have the very same tensors; `where` begins the line of an error.
+
+    Raises:
+        ModelError: a tensor is missing, unknown or of another shape.
+    """
+    wanted = module.state_dict()
+    for kind, names in (("lacks", wanted.keys() - weights.keys()), ("has an unknown", weights.keys() - wanted.keys())):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise ModelError(f"{where} {kind} {min(names)}{more}")
     for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
-            shapes = f"{tuple(tensor.shape)} in the file, {tuple(expected[name].shape)} by config.json"
-            raise ModelError(f"{path} does not fit config.json: {name} is {shapes}")
-    module.load_state_dict(weights)
+        if tensor.shape != wanted[name].shape:
+            raise ModelError(f"{where} has {name} as {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}")
+    module.load_state_dict(dict(weights))
