@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from duologue.atomic import write_text
-from duologue.errors import DataError
-
-LIBRARIES = ("duologue", "torch", "numpy", "safetensors", "tokenizers", "soundfile", "soxr", "pydantic")
-SAMPLE = 1 << 20
+from duologue.provenance import commit, versions
 
 
 def record(
@@ -53,51 +47,6 @@ def record(
     starts = [*(before["starts"] if before else []), start]
     write_text(path, json.dumps({**now, "starts": starts}, indent=2, default=str) + "\n")
     return changed
-
-
-def commit() -> str | None:
-    """Return the git commit of this code, with "+changes" where files differ from it; None outside a repository."""
-    here = Path(__file__).parent
-    try:
-        head, changes = (
-            subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return head + ("+changes" if changes else "")
-
-
-def versions() -> dict[str, str]:
-    """Return the installed version of each library that results depend on."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def fingerprint(*paths: Path | str) -> str:
-    """Hash files and folders by their names, sizes and first and last MiB: fast on a corpus of any size.
-
-    Raises:
-        DataError: a path is missing.
-    """
-    digest = hashlib.sha256()
-    for root in map(Path, paths):
-        if not root.exists():
-            raise DataError(f"no data at {root}; prepare it first or correct the path")
-        files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-        for file in files:
-            size = file.stat().st_size
-            digest.update(f"{file.relative_to(root.parent)} {size}\n".encode())
-            with file.open("rb") as handle:
-                digest.update(handle.read(SAMPLE))
-                handle.seek(max(0, size - SAMPLE))
-                digest.update(handle.read(SAMPLE))
-    return digest.hexdigest()[:16]
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

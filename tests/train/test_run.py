@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-import pytest
-
-from duologue.errors import DataError
-from duologue.train.run import fingerprint, record
+from duologue.train.run import record
 
 
 def test_record_names_what_changed(tmp_path: Path) -> None:
@@ -22,18 +18,3 @@ def test_record_names_what_changed(tmp_path: Path) -> None:
     assert written["recipe"]["loop"]["steps"] == 20
     assert [start["step"] for start in written["starts"]] == [0, 5, 8]
     assert written["starts"][0]["libraries"]["torch"]
-
-
-def test_a_fingerprint_follows_contents_and_names_alone(tmp_path: Path) -> None:
-    corpus = tmp_path / "a" / "corpus"
-    corpus.mkdir(parents=True)
-    (corpus / "x.bin").write_bytes(b"x" * 3_000_000)
-    (corpus / "y.idx").write_bytes(b"y")
-    first = fingerprint(corpus)
-    assert fingerprint(shutil.copytree(corpus, tmp_path / "b" / "corpus")) == first
-    (corpus / "y.idx").write_bytes(b"z")
-    assert fingerprint(corpus) != first
-    (corpus / "y.idx").rename(corpus / "z.idx")
-    assert len({first, fingerprint(corpus), fingerprint(corpus / "x.bin")}) == 3
-    with pytest.raises(DataError, match="no data at"):
-        fingerprint(tmp_path / "nowhere")
