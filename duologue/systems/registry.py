@@ -1,4 +1,4 @@
-"""Finds a system by name: the model in the box, a folder, or a Hugging Face id.
+"""Finds a system by name: the model in the box, a folder, a Hugging Face id, or one that is no model (`BY_NAME`).
 
 A model is a folder of `config.json`, `model.safetensors`, `tokenizer.json`, `card.json` and `README.md`; the last two
 say to programs and to people what it is, and are not needed to run it.
@@ -8,11 +8,12 @@ Loading never runs code from the folder.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -25,6 +26,21 @@ if TYPE_CHECKING:
 
 BOX = Path(duologue.__file__).parent / "models" / "box"
 FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+BY_NAME: dict[str, tuple[str, Literal["", "[:FILE.json]", ":CODEC"]]] = {
+    "cascade": ("duologue.eval.baselines:cascade", "[:FILE.json]"),
+    "always-talk": ("duologue.systems.floors:AlwaysTalk", ""),
+    "never-talk": ("duologue.systems.floors:NeverTalk", ""),
+    "echo": ("duologue.systems.floors:Echo", ""),
+    "oracle": ("duologue.eval.baselines:oracle", ""),
+    "codec": ("duologue.systems.coders:load", ":CODEC"),
+}
+"""Systems that are no model folders: what makes each, and what may follow its name.
+
+What makes them is named and not imported: some rest on what measures, and with it on a synthesiser under the GPL, which
+nothing that talks may import by itself.
+"""
+NAMES = ", ".join(f"{name}{argument}" for name, (_, argument) in BY_NAME.items())
 
 
 def locate(name: str | Path = "box") -> Path:
@@ -41,7 +57,9 @@ def locate(name: str | Path = "box") -> Path:
     if re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", str(name)):
         return _download(str(name))
     what = "the model in the box is not installed" if path == BOX else "there is no such folder"
-    raise ModelError(f'{path}: {what}; give "box", a model folder or a Hugging Face id such as owner/name')
+    raise ModelError(
+        f"{path}: {what}; give box, a model folder, a Hugging Face id such as owner/name, or one of {NAMES}"
+    )
 
 
 def read_card(folder: Path) -> SystemCard:
@@ -70,16 +88,27 @@ def read_card(folder: Path) -> SystemCard:
 
 
 def load(name: str | Path = "box") -> System:
-    """A system, ready to open conversations: "box", a model folder, or a Hugging Face id.
+    """A system, ready to open conversations: "box", a model folder, a Hugging Face id, or a name of `BY_NAME`.
+
+    "cascade" is the one in the box, "cascade:FILE.json" one of your own; "codec:NAME" says back what it hears through a
+    codec. A folder that is called like one of these is meant by "./cascade".
 
     Raises:
         ModelError: the model is not there, is incomplete, or its files do not fit each other.
+        DuologueError: a system by name lacks a package or a file.
     """
+    if is_named(name):
+        return _make(str(name))
     folder = locate(name)
     card = read_card(folder)
     from duologue.systems.native import NativeSystem  # brings PyTorch, which a card does not need
 
     return NativeSystem.load(folder, card)
+
+
+def is_named(name: str | Path) -> bool:
+    """Whether `load` makes this system by its name and not from a model folder, so that only it knows its card."""
+    return isinstance(name, str) and name.partition(":")[0] in BY_NAME
 
 
 def load_codec(name: str | Path = "box") -> tuple[Codec, str]:
@@ -101,6 +130,17 @@ def load_codec(name: str | Path = "box") -> tuple[Codec, str]:
     for key, tensor in sorted(codec.state_dict().items()):
         digest.update(key.encode() + tensor.numpy().tobytes())
     return codec, digest.hexdigest()[:12]
+
+
+def _make(name: str) -> System:
+    kind, colon, argument = name.partition(":")
+    maker, takes = BY_NAME[kind]
+    if bool(colon) != bool(argument) or (argument and not takes) or (takes == ":CODEC" and not argument):
+        raise ModelError(f"{name}: no such system; write {kind}{takes}")
+    module, _, function = maker.partition(":")
+    make = getattr(importlib.import_module(module), function)
+    system: System = make(argument) if argument else make()
+    return system
 
 
 def _download(name: str) -> Path:
