@@ -152,6 +152,6 @@ def test_it_answers_in_the_assistants_voice() -> None:
     assert bounds is not None
     assert bounds[0] == pytest.approx(1.3 + GAP_SECONDS, abs=0.02)
     words = [event for event in events if isinstance(event, SpokenWord)]
-    assert [word.word for word in words] == "it is forty two".split()
+    assert [word.word for word in words] == ["it", "is", "forty", "two"]
     assert bounds[0] - 0.02 <= words[0].time
     assert words[-1].end == pytest.approx(bounds[1], abs=0.15)
