@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -62,14 +63,17 @@ class Backbone(nn.Module):
         # Row 0 of every table is the absent token; token k is row k + 1.
         self.tables = nn.ModuleDict()
         self.heads = nn.ModuleDict()
+        self.widen = nn.ModuleDict()  # of tied tables, which are as wide as the depth transformer
         for stream in layout.streams:
             if stream.kind == "tokens" and stream.shares is None:
                 tables = stream.tables or stream.books
                 self.tables[stream.name] = nn.ModuleList(
-                    nn.Embedding(stream.cardinality + 1, width) for _ in range(tables)
+                    nn.Embedding(stream.cardinality + 1, depth_width if stream.tied else width) for _ in range(tables)
                 )
+                if stream.tied:
+                    self.widen[stream.name] = nn.Linear(depth_width, width, bias=False)
         for stream in layout.predicted:
-            if stream.shares is None:
+            if stream.shares is None and not stream.tied:
                 tables = stream.tables or stream.books
                 self.heads[stream.name] = nn.ModuleList(
                     nn.Linear(depth_width, stream.cardinality, bias=False) for _ in range(tables)
@@ -79,22 +83,34 @@ class Backbone(nn.Module):
         self.token_to_depth = nn.Linear(width, depth_width, bias=False)
         self.depth_place = nn.Parameter(0.02 * torch.randn(len(layout.written), depth_width))
         self.depth_norm = RMSNorm(width)
-        for module in self.tables.modules():
-            if isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=0.5)
+        for name, tables_ in self.tables.items():
+            for table in cast(nn.ModuleList, tables_):
+                # As a head, a tied table wants rows of length 1; as an embedding it is made larger again below.
+                nn.init.normal_(cast(nn.Embedding, table).weight, std=depth_width**-0.5 if name in self.widen else 0.5)
+        for widen in self.widen.values():
+            nn.init.normal_(cast(nn.Linear, widen).weight, std=0.5 * depth_width**-0.5)
 
-    def _module(self, modules: nn.ModuleDict, stream: Stream, book: int) -> nn.Module:
+    def _of_book(self, modules: nn.ModuleDict, stream: Stream, book: int) -> nn.Module:
         """The embedding table or head that serves one book."""
-        owned = modules[stream.shares or stream.name]
-        assert isinstance(owned, nn.ModuleList)
+        owned = cast(nn.ModuleList, modules[stream.shares or stream.name])
         return owned[book % len(owned)]
 
     def _embed(self, stream: Stream, book: int, tokens: Tensor) -> Tensor:
         """Embed one book's tokens (...) -> (..., width); which stream and book it is, is added to it."""
         place: Tensor = self.place[self.layout.streams.index(stream), book]
-        table = self._module(self.tables, stream, book)
-        embedded: Tensor = table(tokens + 1)
+        embedded: Tensor = self._of_book(self.tables, stream, book)(tokens + 1)
+        name = stream.shares or stream.name
+        if name in self.widen:
+            embedded = self.widen[name](embedded * self.config.depth.dim**0.5)
         return embedded + place
+
+    def _logits(self, stream: Stream, book: int, x: Tensor) -> Tensor:
+        """What the depth transformer's output (..., depth width) says of one book -> (..., cardinality)."""
+        if (stream.shares or stream.name) in self.widen:
+            table = cast(nn.Embedding, self._of_book(self.tables, stream, book))
+            return F.linear(x, table.weight[1:])
+        logits: Tensor = self._of_book(self.heads, stream, book)(x)
+        return logits
 
     def embed(self, streams: Mapping[str, Tensor]) -> Tensor:
         """Sum of the embedded streams -> (B, F, width).
@@ -170,7 +186,7 @@ class Backbone(nn.Module):
         outputs = self.depth(x).view(batch, frames, len(written), -1)
         logits: dict[str, list[Tensor]] = {}
         for index, (stream, book) in enumerate(written):
-            logits.setdefault(stream.name, []).append(self._module(self.heads, stream, book)(outputs[:, :, index]))
+            logits.setdefault(stream.name, []).append(self._logits(stream, book, outputs[:, :, index]))
         return {name: torch.stack(books, dim=2) for name, books in logits.items()}
 
     def init_state(
@@ -266,7 +282,7 @@ class Backbone(nn.Module):
                 token = forced[stream.name][:, book]
             else:
                 seeds = state.seed * 1_000_003 + state.temporal.position * len(self.layout.written) + index
-                token = draw(self._module(self.heads, stream, book)(y), sampling.get(stream.name, Sampling()), seeds)
+                token = draw(self._logits(stream, book, y), sampling.get(stream.name, Sampling()), seeds)
             if stream.delay(book):  # nothing belongs to the time before the first frame (`position` counts this one)
                 token = torch.where(state.temporal.position <= stream.delay(book), ABSENT, token)
             tokens.append(token)

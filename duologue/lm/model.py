@@ -65,7 +65,7 @@ def thinker_layout(
     streams += [
         Stream(name="speaking", role="heard", cardinality=2),
         *([phone_stream(phones)] if phones else []),
-        Stream(name="heard", role="predicted", cardinality=vocabulary, pad=PAD, pad_weight=0.3),
+        Stream(name="heard", role="predicted", cardinality=vocabulary, pad=PAD, pad_weight=0.3, tied=True),
         Stream(name="text", role="predicted", cardinality=vocabulary, pad=PAD, pad_weight=0.3, shares="heard"),
     ]
     return Layout(name="converse", streams=tuple(streams))

@@ -35,6 +35,7 @@ class Stream(BaseModel):
     hops: int = 1
     shares: str | None = None  # takes the embeddings (and the output head) of this earlier stream
     tables: int | None = None  # embedding tables for the books, used in turn; None: one a book
+    tied: bool = False  # one table is both embedding and output head, so that a word once heard can be said
     weight: float = 1.0  # of this stream's cross-entropy
     pad: int | None = None  # a token that mostly fills the stream and
     pad_weight: float = Field(default=1.0, ge=0)  # counts this much in the loss
@@ -47,6 +48,8 @@ class Stream(BaseModel):
             raise ValueError(f"stream {self.name}: features need a size, and are heard, not predicted")
         if self.delays and (len(self.delays) != self.books or min(self.delays) < 0):
             raise ValueError(f"stream {self.name}: {self.books} books need as many delays, none negative")
+        if self.tied and self.role == "heard":
+            raise ValueError(f"stream {self.name}: a heard stream has no output head to tie its embeddings to")
         if self.tables is not None and self.books % self.tables:
             raise ValueError(f"stream {self.name}: {self.books} books do not divide among {self.tables} tables")
         return self

@@ -140,7 +140,14 @@ def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, 
 # ---- the thinker ------------------------------------------------------------------------------------------------
 
 
+DRILLS = {"plus": 0.35, "minus": 0.35, "times": 0.1, "repeat": 0.2}
+"""What is practised by itself beside whole conversations: what is not remembered but worked out, or said again."""
+DRILL_SHARE = 0.7
+
+
 def _draw(rng: np.random.Generator) -> Sequence[Exchange]:
+    if rng.random() < DRILL_SHARE:
+        return [domain.sample(rng, "train", str(rng.choice(list(DRILLS), p=list(DRILLS.values()))))]
     return domain.dialogue(rng, "train", int(rng.integers(1, 6)))
 
 

@@ -58,7 +58,7 @@ class TextDialogues(Source):
     def _fill(self, heard: np.ndarray, text: np.ndarray, rng: np.random.Generator) -> None:
         place = 0
         while True:
-            stretch = rng.choice((0.0, 0.0, 1.0, 3.0))  # mean empty frames between words in this dialogue
+            stretch = rng.choice((0.0, 0.0, 0.0, 1.0, 3.0))  # mean empty frames between words in this dialogue
             for exchange in self.draw(rng):
                 question: list[int] = []
                 for word in exchange.user.split():

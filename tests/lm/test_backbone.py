@@ -19,13 +19,14 @@ SMALL = BackboneConfig(
 USER = Stream(name="user", role="heard", kind="features", size=6, hops=4)
 
 
-def layout(delays: tuple[int, ...], heard_delays: tuple[int, ...] = (0, 1)) -> Layout:
+def layout(delays: tuple[int, ...], heard_delays: tuple[int, ...] = (0, 1), tied: bool = False) -> Layout:
     return Layout(
         name="test",
         streams=(
             USER,
             Stream(name="codes_in", role="heard", cardinality=9, books=2, delays=heard_delays),
-            Stream(name="text", role="predicted", cardinality=11),
+            Stream(name="text", role="predicted", cardinality=11, tied=tied),
+            *([Stream(name="more", role="predicted", cardinality=11, tied=True, shares="text")] if tied else []),
             Stream(name="codes", role="predicted", cardinality=7, books=len(delays), delays=delays, tables=1),
         ),
     )
@@ -52,15 +53,16 @@ def frame_of(streams: dict[str, torch.Tensor], frame: int) -> dict[str, torch.Te
 
 
 @settings(max_examples=12, deadline=None)
-@given(delays=st.lists(st.integers(0, 3), min_size=1, max_size=3), seed=st.integers(0, 1000))
-def test_what_is_written_freely_is_what_teacher_forcing_expects(delays: list[int], seed: int) -> None:
-    streams = layout(tuple(delays))
+@given(delays=st.lists(st.integers(0, 3), min_size=1, max_size=3), seed=st.integers(0, 1000), tied=st.booleans())
+def test_what_is_written_freely_is_what_teacher_forcing_expects(delays: list[int], seed: int, tied: bool) -> None:
+    streams = layout(tuple(delays), tied=tied)
     model, sounds = model_of(streams), heard(2, 12, seed)
     state = model.init_state(2)
     steps = [model.step(frame_of(sounds, frame), state, {}) for frame in range(12)]
     lag = max(delays)
     frames = 12 - lag
-    written = {name: torch.stack([step[name] for step in steps[lag:]], dim=1) for name in ("text", "codes")}
+    names = [stream.name for stream in streams.predicted]
+    written = {name: torch.stack([step[name] for step in steps[lag:]], dim=1) for name in names}
     assert all((tokens >= 0).all() for tokens in written.values())
     whole = {"user": sounds["user"][:, : frames * USER.hops], "codes_in": sounds["codes_in"][:, :frames]} | written
     with torch.no_grad():
