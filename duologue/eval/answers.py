@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,7 +29,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from duologue.atomic import write_text
-from duologue.data import domain
 from duologue.data.domain import Exchange
 from duologue.data.splits import ASSISTANT, Split
 from duologue.data.synthesize import speak
@@ -38,25 +37,13 @@ from duologue.errors import DataError, DuologueError
 from duologue.eval.cases import FAMILIES, Case, CaseDrawer
 from duologue.eval.converse import Record, Say, converse
 from duologue.eval.metrics import sound_bounds
-from duologue.eval.recognize import Recognizer
+from duologue.eval.recognize import Recognizer, domain_recognizer
 from duologue.eval.report import Row, TurnRow, markdown, right, summarise, tables
 from duologue.systems.base import System
 from duologue.systems.registry import load, locate
 
 RESULTS, SETTINGS = "results.jsonl", "settings.json"
-SENTENCES = 4000  # replies that the recogniser's language model is estimated from
 EARLY = 0.08  # seconds before the end of a barge-in from which words count as its answer
-
-
-@cache
-def domain_recognizer(sentences: int = SENTENCES) -> Recognizer:
-    """A recogniser that expects the domain's replies, as training draws them, and knows all its words."""
-    rng = np.random.default_rng(0)
-    lines: list[str] = []
-    while len(lines) < sentences:
-        lines += [exchange.reply for exchange in domain.dialogue(rng, "train", 3)]
-        lines.append(domain.sample(rng, "train").reply)
-    return Recognizer(filter(None, lines), domain.vocabulary())
 
 
 @lru_cache(maxsize=4096)

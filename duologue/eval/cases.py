@@ -119,8 +119,16 @@ class CaseDrawer:
         """
         if family not in self._makers:
             raise DataError(f"no family {family!r}; there are {', '.join(FAMILIES)}")
-        rng = np.random.default_rng([zlib.crc32(family.encode()), zlib.crc32(self.split.encode()), index])
-        return self._makers[family](rng, index)
+        return self._makers[family](self._rng(family, index), index)
+
+    def draw_paced(self, index: int, rate: int) -> Case:
+        """Case number `index` of "unseen-voices", said at `rate` words a minute."""
+        rng = self._rng("unseen-voices", index)
+        voice = self._held(rng).model_copy(update={"rate": rate})
+        return self._single(rng, index, "unseen-voices", voice, "none")
+
+    def _rng(self, family: str, index: int) -> np.random.Generator:
+        return np.random.default_rng([zlib.crc32(family.encode()), zlib.crc32(self.split.encode()), index])
 
     @staticmethod
     def _voices(split: Split, engine: Engine) -> list[Voice]:

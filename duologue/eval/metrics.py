@@ -174,7 +174,7 @@ def bootstrap(values: ArrayLike, statistic: Any = np.mean, draws: int = 2000, se
 
     Args:
         values: one number a case (n,), or a row a case (n, k) that stays together: a WER resamples (errors, words).
-        statistic: takes the resampled array (n, ...) and gives a number; `ratio` is the one for rates.
+        statistic: takes samples and the keyword `axis`, along which the cases lie; `ratio` is the one for rates.
         draws: how often the cases are drawn again, with replacement.
         seed: of the draws, so that a table can be made again.
 
@@ -185,14 +185,16 @@ def bootstrap(values: ArrayLike, statistic: Any = np.mean, draws: int = 2000, se
     if not len(cases):
         raise DataError("an interval of no cases; measure at least one")
     rng = np.random.default_rng(seed)
-    drawn = [float(statistic(cases[rng.integers(0, len(cases), len(cases))])) for _ in range(draws)]
+    drawn = statistic(cases[rng.integers(0, len(cases), (draws, len(cases)))], axis=1)
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(statistic(cases)), float(low), float(high), len(cases))
+    return Interval(float(statistic(cases, axis=0)), float(low), float(high), len(cases))
 
 
-def ratio(rows: NDArray[np.float64]) -> float:
-    """Sum of the first column over sum of the second, (n, 2): a rate over all cases, long ones counting more."""
-    return float(rows[:, 0].sum() / rows[:, 1].sum())
+def ratio(rows: NDArray[np.float64], axis: int = 0) -> NDArray[np.float64]:
+    """Sum of the first column over sum of the second, (..., n, 2): a rate over all cases, long ones counting more."""
+    hits, tried = np.moveaxis(rows.sum(axis), -1, 0)
+    rate: NDArray[np.float64] = hits / tried
+    return rate
 
 
 def share(hits: Iterable[bool]) -> Interval:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pocketsphinx
 
+from duologue.data import domain
 from duologue.errors import AudioError
 from duologue.eval.ngram import NGram
 
@@ -32,6 +33,7 @@ TimedWord = tuple[str, float, float]
 RATE = 16000
 FRAME_SECONDS = 0.01
 PADDING_SECONDS = 0.25  # the recogniser's batch normalisation needs some silence around a short answer
+SENTENCES = 4000  # replies that the language model of the domain is estimated from
 log = logging.getLogger(__name__)
 
 
@@ -156,6 +158,17 @@ class GeneralRecognizer(Recognizer):
             model = Path(pocketsphinx.get_model_path("en-us"))
             self._decoder = _decoder(model / "cmudict-en-us.dict", model / "en-us.lm.bin")
         return self._decoder
+
+
+@cache
+def domain_recognizer(sentences: int = SENTENCES) -> Recognizer:
+    """A recogniser that expects the domain's replies, as training draws them, and knows all its words."""
+    rng = np.random.default_rng(0)
+    lines: list[str] = []
+    while len(lines) < sentences:
+        lines += [exchange.reply for exchange in domain.dialogue(rng, "train", 3)]
+        lines.append(domain.sample(rng, "train").reply)
+    return Recognizer(filter(None, lines), domain.vocabulary())
 
 
 def _decoder(lexicon: Path, model: Path) -> pocketsphinx.Decoder:

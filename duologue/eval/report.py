@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -140,7 +141,7 @@ def _answers(rows: Sequence[Row]) -> Figures:
     latencies = [turn.latency for turn in turns if turn.latency is not None]
     if latencies:
         figures["latency_p50"] = plain(bootstrap(latencies, np.median))
-        figures["latency_p90"] = plain(bootstrap(latencies, lambda values: np.percentile(values, 90)))
+        figures["latency_p90"] = plain(bootstrap(latencies, partial(np.percentile, q=90)))
     leaning = [turn.right for turn in turns if turn.leans]
     if 0 < len(leaning) < len(turns):
         figures["right_leaning"] = plain(share(leaning))

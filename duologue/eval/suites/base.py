@@ -25,9 +25,10 @@ Value = bool | int | float | str | None
 class Measure(BaseModel):
     """How one figure is made of many rows.
 
-    `share`: of the rows whose value is true. `mean`, `median`, `p90`: of numbers. `ratio`: the sum of the values over
-    the sum of the values named `over`. Rows whose value is None do not count: there was nothing to measure. A case that
-    failed with an error counts as the worse outcome of a share, and is listed.
+    `share`: of the rows whose value is true; with `over`, of all trials, where a row counts the hits of several.
+    `mean`, `median`, `p90`: of numbers. `ratio`: the sum of the values over the sum of the values named `over`. Rows
+    whose value is None do not count: there was nothing to measure. A case that failed with an error counts as the worse
+    outcome of a share, and is listed.
 
     Attributes:
         name: of the value in a row, and of the figure in `suite.family.name`.
@@ -128,6 +129,10 @@ class Suite(ABC):
     measures: ClassVar[tuple[Measure, ...]]
     default_cases: ClassVar[int] = 10
     """Cases of each family where nobody says how many; chosen so that a whole report is done in half an hour."""
+    groups: ClassVar[tuple[str, ...]] = ()
+    """Values of rows that are text (a category, say) by which figures of all families together are told apart too."""
+    alone: ClassVar[bool] = False
+    """Whether its cases measure the machine, so that nothing else may run beside them."""
 
     def __init__(self, split: Split = "dev", speech: Path | None = None) -> None:
         self.split: Split = split

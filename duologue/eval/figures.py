@@ -1,0 +1,163 @@
+"""Figures with their 95% intervals, made of rows by the measures of their suites; always the same of the same rows.
+
+Shares of independent cases have Wilson's interval, all else is resampled by whole cases, so that what belongs to one
+conversation stays together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duologue.eval.metrics import Interval, bootstrap, ratio, share
+from duologue.eval.suites.base import Measure, Row, Suite
+
+ALL = "all"
+"""The family that is all families together."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One subject on one family: how many cases were held, how many of them failed, and the figures by name."""
+
+    cases: int
+    failed: int
+    figures: dict[str, Interval]
+
+
+Cells = dict[str, dict[str, Cell]]
+"""Subject -> family -> cell."""
+
+
+@dataclass(frozen=True)
+class SuiteFigures:
+    """All figures of a suite.
+
+    Attributes:
+        families: subject -> family, and `ALL` where there are several -> cell.
+        groups: subject -> "category: plus" and the like, over all families -> cell.
+    """
+
+    families: Cells
+    groups: Cells = field(default_factory=dict)
+
+
+def sample(row: Row, measure: Measure) -> tuple[float, float] | None:
+    """What a row adds to a figure: its value and how much it weighs (trials of a share, words of a rate, else 1).
+
+    None where there was nothing to measure. A failed case is the worse outcome of a share's one trial.
+    """
+    if row.error is not None:
+        if measure.kind != "share" or measure.better is None:
+            return None
+        return (0.0 if measure.better == "higher" else 1.0), 1.0
+    value = row.values.get(measure.value)
+    weight = row.values.get(measure.over) if measure.over else 1.0
+    if not isinstance(value, bool | int | float) or not isinstance(weight, bool | int | float) or not weight:
+        return None
+    return float(value), float(weight)
+
+
+def statistic(measure: Measure, samples: NDArray[np.float64], axis: int = 0) -> NDArray[np.float64]:
+    """The figure of samples (..., n, 2), the cases along `axis`, without its interval."""
+    values = samples[..., 0]
+    found: NDArray[np.float64]
+    match measure.kind:
+        case "share" | "ratio":
+            found = ratio(samples, axis)
+        case "mean":
+            found = values.mean(axis)
+        case "median":
+            found = np.median(values, axis)
+        case "p90":
+            found = np.percentile(values, 90, axis)
+    return found
+
+
+def figure(rows: Iterable[Row], measure: Measure) -> Interval | None:
+    """A measure's figure over rows, or None where none of them could be measured."""
+    samples = np.array([found for row in rows if (found := sample(row, measure)) is not None])
+    if not len(samples):
+        return None
+    hits, trials = samples.T
+    if measure.kind == "share":
+        if (trials == 1).all():
+            return share(hits > 0)
+        if (hits == 0).all() or (hits == trials).all():  # resampling shows no spread where all agree; cases still few
+            return share(hits > 0)
+    return bootstrap(samples, partial(statistic, measure))
+
+
+def cell(rows: Sequence[Row], measures: Iterable[Measure]) -> Cell:
+    """All figures of some rows of one subject."""
+    found = {measure.name: figure(rows, measure) for measure in measures}
+    figures = {name: interval for name, interval in found.items() if interval is not None}
+    return Cell(len(rows), sum(row.error is not None for row in rows), figures)
+
+
+def summarise(rows: Iterable[Row], suite: type[Suite]) -> SuiteFigures:
+    """All figures of a suite, subjects and families in the order of their first rows."""
+    mine = [row for row in rows if row.suite == suite.name]
+    families: Cells = {}
+    groups: Cells = {}
+    for subject in dict.fromkeys(row.subject for row in mine):
+        held = [row for row in mine if row.subject == subject]
+        parts = _parts(held, [row.family for row in held])
+        if len(parts) > 1:
+            parts[ALL] = held
+        families[subject] = {name: cell(part, suite.measures) for name, part in parts.items()}
+        for group in suite.groups:
+            named = [row for row in held if isinstance(row.values.get(group), str)]
+            by_name = sorted(_parts(named, [f"{group}: {row.values[group]}" for row in named]).items())
+            cells = {name: cell(part, suite.measures) for name, part in by_name}
+            groups.setdefault(subject, {}).update(cells)
+    return SuiteFigures(families, groups)
+
+
+def _parts(rows: Iterable[Row], names: Iterable[str]) -> dict[str, list[Row]]:
+    parts: dict[str, list[Row]] = {}
+    for row, name in zip(rows, names, strict=True):
+        parts.setdefault(name, []).append(row)
+    return parts
+
+
+def text(measure: Measure, interval: Interval | None) -> str:
+    """A figure as it is printed, in the measure's unit: "85 [81, 89]"; a dash where it was not measured."""
+    if interval is None:
+        return "-"
+    if interval.low == interval.high:  # a single case has a value, but nothing tells how sure it is
+        return f"{interval.value * measure.scale:.{measure.digits}f}"
+    return interval.text(measure.scale, measure.digits)
+
+
+def heading(measure: Measure) -> str:
+    """A measure's title with its unit: "reply after, s"."""
+    return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
+
+
+def plain(figures: Mapping[str, SuiteFigures]) -> dict[str, object]:
+    """Figures as they are written to JSON: suite -> families and groups -> subject -> family -> cases and figures."""
+    return {
+        suite: {
+            kind: {subject: {name: _plain(one) for name, one in found.items()} for subject, found in cells.items()}
+            for kind, cells in (("families", both.families), ("groups", both.groups))
+        }
+        for suite, both in figures.items()
+    }
+
+
+def _plain(one: Cell) -> dict[str, object]:
+    shown = {
+        name: {
+            "value": round(interval.value, 6),
+            "low": round(interval.low, 6),
+            "high": round(interval.high, 6),
+            "count": interval.count,
+        }
+        for name, interval in one.figures.items()
+    }
+    return {"cases": one.cases, "failed": one.failed, "figures": shown}
