@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
+from duologue.atomic import write_text
 from duologue.codec.spectral import SpectralCodec, SpectralConfig
 from duologue.data import domain
 from duologue.data.codes import codes_a_frame
@@ -23,6 +24,7 @@ from duologue.data.domain import Exchange
 from duologue.data.labels import phone_inventory, phone_labels
 from duologue.data.manifest import Entry, Manifest, read
 from duologue.data.prepare import PrepareConfig, SceneShards, Shares, dictionary_phones, prepare, train_tokenizer
+from duologue.data.sources import trained_on
 from duologue.data.splits import Split, speaker_split, voice_split
 from duologue.data.synthesize import Line, Voice, random_voice, synthesize
 from duologue.eval.answers import domain_recognizer
@@ -54,6 +56,18 @@ class Settings(BaseModel):
     """Base of the curriculum's parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+MADE = "made.json"
+
+
+class Made(Settings):
+    """How a model came to be, left beside it for its card."""
+
+    recipe: str
+    seed: int
+    voice: str
+    trained_on: tuple[str, ...]
 
 
 class ThinkerRecipe(Settings):
@@ -127,6 +141,7 @@ def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, 
     record = config.model_dump(mode="json")
     path = folder / "tokenizer.json"
     tokenizer = TextTokenizer.load(path) if path.is_file() else train_tokenizer(path)
+    sources = trained_on(config.voice, config.speech)
     users, voice = _speakers(config, folder)
     codec, resynthesised = _codec(config, users, voice, folder, record, console)
     thinker, heard = _thinker(config, tokenizer, codec, folder, record, console)
@@ -134,6 +149,8 @@ def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, 
     model = _assemble(config, tokenizer, thinker, codec, corpus)
     said = _talker(config, model, corpus, folder, record, console)
     model.save(folder / "model", packed=True)
+    made = Made(recipe=config.name, seed=config.seed, voice=config.voice.name, trained_on=sources)
+    write_text(folder / "model" / MADE, made.model_dump_json(indent=1) + "\n")
     return resynthesised | heard | said
 
 

@@ -20,6 +20,7 @@ from duologue.atomic import atomic, write_text
 from duologue.errors import DuologueError, ModelError
 from duologue.lm.model import SpeechLM
 from duologue.systems.base import Figure, SystemCard
+from duologue.train.curriculum import MADE, Made
 
 LIMIT = 48_000_000
 """Largest weights in the package, bytes."""
@@ -38,15 +39,6 @@ CODEC_NAMES = {
     "wer_domain_original": ("word error rate of the original, domain's language model", "share"),
     "wer_domain_resynthesis": ("word error rate of the resynthesis, domain's language model", "share"),
 }
-TRAINED_ON = (
-    "questions said by espeak-ng (the program is GPL-3.0, its sound is not) and flite's rms and kal16 (BSD-like)",
-    "replies in flite's voice slt (BSD-like): the model's own voice",
-    "Google Speech Commands v0.02, test set (CC BY 4.0), 80% of its speakers",
-    "Free Spoken Digit Dataset (CC BY-SA 4.0), all speakers but nicolas",
-    "LibriSpeech train-clean-100, one utterance of each of 250 speakers (CC BY 4.0), 80% of them",
-    "for the codec also: kathleen (CC0), LJ Speech (public domain), SpeechBrain's samples (Apache-2.0)",
-    "noises and rooms: Precise Community Data (public domain), Speech Commands' noises (CC BY 4.0), OpenAIR (CC BY)",
-)
 
 
 def figures_of(
@@ -67,20 +59,20 @@ def figures_of(
                 )
 
 
-def card_of(model: SpeechLM, figures: Iterable[Figure]) -> SystemCard:
-    """The card of a model trained by `recipes/box.py`."""
+def card_of(model: SpeechLM, made: Made, figures: Iterable[Figure]) -> SystemCard:
+    """The card of a model that `duologue.train.curriculum` made."""
     hears = {stream.name for stream in model.config.thinker_layout.heard}
     return SystemCard(
         name=model.config.name,
         summary="A small full-duplex speech-to-speech model: arithmetic, facts, repeat after me, small talk.",
         hears=tuple(kind for stream, kind in (("user", "features"), ("user_codes", "codes")) if stream in hears),
-        voices=("slt",),
+        voices=(made.voice,),
         latency_ms=1000 * model.codec.card.delay_samples / model.codec.card.sample_rate + 80,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         licence="Apache-2.0",
-        recipe="recipes/box.py",
-        seed=0,
-        trained_on=TRAINED_ON,
+        recipe=f"recipes/{made.recipe}.py",
+        seed=made.seed,
+        trained_on=made.trained_on,
         measured=tuple(figures),
     )
 
@@ -137,6 +129,9 @@ def pack(
         DuologueError: a file cannot be read or written.
     """
     model = SpeechLM.load(model_folder)
+    if not (model_folder / MADE).is_file():
+        raise ModelError(f"{model_folder / MADE} is missing; `duologue train` leaves it beside the model that it makes")
+    made = Made.model_validate_json((model_folder / MADE).read_bytes())
     measured: list[Figure] = []
     if figures is not None:
         settings = json.loads((figures / "settings.json").read_text())
@@ -150,12 +145,12 @@ def pack(
         size = (model_folder / "model.safetensors").stat().st_size
         if size > LIMIT:
             raise ModelError(f"{model_folder} holds {size:,} bytes of weights; the package takes {LIMIT:,}")
-        for name in ("config.json", "tokenizer.json"):
+        for name in ("config.json", "tokenizer.json", MADE):
             with atomic(to / name) as temporary:
                 shutil.copyfile(model_folder / name, temporary)
         with atomic(weights) as temporary:
             shutil.copyfile(model_folder / "model.safetensors", temporary)
-    card = card_of(model, measured)
+    card = card_of(model, made, measured)
     write_text(to / "card.json", card.model_dump_json(indent=1) + "\n")
     write_text(to / "README.md", read_me(card, note))
     return card
