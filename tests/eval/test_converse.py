@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from duologue.errors import ConfigError
-from duologue.eval.converse import Record, Say, converse
+from duologue.eval.converse import Record, Say, converse, exchanges, play
 from duologue.systems.base import Conversation, Event, Pcm, Reply, System, SystemCard, TextWord
 
 RATE, FRAME = 16000, 1280
@@ -111,3 +113,48 @@ def test_what_cannot_be_talked_with_is_an_error() -> None:
         converse(Answering(rate=24000), [Say(tone(0.5))])
     with pytest.raises(ConfigError, match="script"):
         converse(Answering(), [])
+
+
+def test_turns_handed_out_one_by_one_are_the_whole_conversation() -> None:
+    script = [Say(tone(0.5)), Say(tone(0.9), "reply_starts", 0.63), Say(tone(0.7), delay=1.01)]
+    whole = converse(Answering(hum=1.7), script)
+    parts = list(exchanges(Answering(hum=1.7), iter(script)))
+    assert len(parts) == 3
+    np.testing.assert_array_equal(np.concatenate([part.audio for part in parts], axis=1), whole.audio)
+    for number, part in enumerate(parts):
+        assert part.start == (parts[number - 1].end if number else 0.0)
+        assert (part.says == [whole.says[number]] and part.start <= part.says[0][0] < part.start + 0.08) or number == 0
+        assert part.latency(0) == pytest.approx(whole.latency(number), abs=1e-9)
+        assert part.text(part.turn(0)) == whole.text(whole.turn(number))
+
+
+def test_a_script_is_read_one_turn_ahead() -> None:
+    read = 0
+
+    def script() -> Iterator[Say]:
+        nonlocal read
+        while True:
+            read += 1
+            yield Say(tone(0.5))
+
+    talk = exchanges(Answering(hum=0.5), script())
+    for _ in range(4):
+        next(talk)
+    assert read == 5
+
+
+def test_a_recording_is_played_as_it_is() -> None:
+    pcm = np.concatenate([tone(0.8), np.zeros(RATE, np.float32), tone(0.33)])
+    record = play(Answering(wait=3, hum=0.5), pcm)
+    np.testing.assert_array_equal(record.audio[0], pcm)
+    assert record.audio.shape == (2, len(pcm))
+    sound = record.sound((0.0, record.end))
+    assert sound is not None and sound[0] == pytest.approx(0.8 + 0.24, abs=0.011)
+
+
+def test_the_lag_adds_up_while_steps_take_longer_than_a_frame() -> None:
+    audio = np.zeros((2, 8 * FRAME), np.float32)
+    record = Record(audio, [(0.0, 0.1)], [(0.0, 0.1)], [], [20.0, 100.0, 100.0, 20.0, 20.0, 20.0, 20.0])
+    # done at 100, 260, 360, 380, 420 ms where the frames are there at 80, 160, 240, 320, 400 ms
+    expected = {0.08: 0.02, 0.16: 0.1, 0.3: 0.12, 0.32: 0.06, 0.40: 0.02}
+    assert {time: round(record.lag(time), 6) for time in expected} == expected
