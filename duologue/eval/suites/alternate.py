@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from duologue.data.domain import Exchange
 from duologue.eval.converse import Record, Say, exchanges
 from duologue.eval.metrics import RATE, Pcm
+from duologue.eval.suites.answers import Turn
 from duologue.eval.suites.base import Case
-from duologue.eval.suites.scenes import exchange_of
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
 
@@ -21,14 +19,16 @@ from duologue.systems.oracle import Cue, expect
 class Question:
     """What is asked, the right reply, and the sound (T,) at 16 kHz."""
 
-    exchange: Exchange
+    turn: Turn
     sound: Pcm
 
 
 def pool(case: Case) -> list[Question]:
     """The questions of a case whose facts and audio hold a pool of them."""
-    known: list[dict[str, Any]] = case.facts["pool"]
-    return [Question(exchange_of(value), case.audio[f"question {place}"]) for place, value in enumerate(known)]
+    return [
+        Question(Turn.model_validate(turn), case.audio[f"question {place}"])
+        for place, turn in enumerate(case.facts["pool"])
+    ]
 
 
 def alternate(
@@ -42,7 +42,7 @@ def alternate(
     shortest = min(len(question.sound) for question in questions) / RATE
     most = int(minutes * 60 / shortest) + 2
     order = [questions[int(rng.integers(len(questions)))] for _ in range(most)]
-    expect(system, [Cue(question.sound, question.exchange.reply) for question in order])
+    expect(system, [Cue(question.sound, question.turn.reply) for question in order])
     reached = 0.0
 
     def script() -> Iterator[Say]:

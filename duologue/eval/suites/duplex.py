@@ -14,26 +14,32 @@ is not asked. Times are signed and nothing is clipped or censored:
     false start         the system is heard during or after what is not meant for it: side talk, noise, silence
     overlap, gap        seconds a minute in which both speak, or the floor changes hands in silence (`turns.floor`)
 
-The kinds of scene follow Full-Duplex-Bench (Lin et al. 2025, v1 and v1.5); its own definitions are in
-`fullduplexbench`, which also runs on a folder of your own recordings.
+The kinds of scene follow Full-Duplex-Bench (Lin et al. 2025, v1 and v1.5); its own definitions are in `fdb`.
+
+Your own cases: audio "question", with facts {"pause": [1.2, 2.2]} where the user pauses in it (seconds of that file);
+beside it audio "over" for what is said over the reply, with facts {"over": {"reply": "at noon"}} where that is to be
+answered and not a murmur, and {"at": 0.5} for when (0 soon after the reply's beginning, 1 soon before its end); or
+audio "aside" for what is said to somebody else. Audio "sound" alone is not meant for the system either.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
-from duologue.data import domain
 from duologue.data.splits import Split
+from duologue.errors import DataError
 from duologue.eval.converse import Record, Say, Span, converse
 from duologue.eval.metrics import RATE, Pcm
-from duologue.eval.recognize import Recognizer
+from duologue.eval.recognize import GeneralRecognizer, Recognizer, domain_recognizer
 from duologue.eval.suites.alternate import alternate, pool
+from duologue.eval.suites.answers import Turn
 from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
-from duologue.eval.suites.scenes import FAMILIES, Scenes, exchange_of
+from duologue.eval.suites.scenes import FAMILIES, Scenes
 from duologue.eval.turns import floor, heard_in, ipus
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
@@ -47,6 +53,19 @@ HEARD = 10 * RATE  # samples of a reply that are transcribed; no right one is lo
 MARGIN = 0.2  # seconds by which the same reply may end sooner by itself
 
 
+def _share(name: str, title: str, **more: Any) -> Measure:
+    return Measure(name=name, title=title, kind="share", unit="%", scale=100, **more)
+
+
+def _time(name: str, title: str, kind: Literal["mean", "median", "p90"], of: str, **more: Any) -> Measure:
+    how = {"unit": "s", "digits": 2, "better": "lower", **more}
+    return Measure(name=name, title=title, kind=kind, of=of, **how)
+
+
+def _rate(name: str, title: str, **more: Any) -> Measure:
+    return Measure(name=name, title=title, kind="ratio", over="minutes", unit="s/min", digits=1, **more)
+
+
 class DuplexSuite(Suite):
     """Scripted scenes in two channels; `soak_minutes` is how long the one conversation of the soak lasts."""
 
@@ -54,95 +73,23 @@ class DuplexSuite(Suite):
     title = "Full duplex: taking, holding and leaving the floor"
     default_cases = 6
     measures: ClassVar[tuple[Measure, ...]] = (
-        Measure(
-            name="response_rate", title="responds", kind="share", of="responded", over="turns", unit="%", scale=100
-        ),
-        Measure(
-            name="latency_p50", title="latency p50", kind="median", of="latency", unit="s", digits=2, better="lower"
-        ),
-        Measure(name="latency_p90", title="latency p90", kind="p90", of="latency", unit="s", digits=2, better="lower"),
-        Measure(
-            name="compute_p50",
-            title="of it compute p50",
-            kind="median",
-            of="compute",
-            unit="ms",
-            scale=1000,
-            better="lower",
-        ),
-        Measure(
-            name="early", title="too early", kind="share", of="early", over="turns", unit="%", scale=100, better="lower"
-        ),
-        Measure(
-            name="false_takeover", title="takes over in the pause", kind="share", unit="%", scale=100, better="lower"
-        ),
-        Measure(name="yield_rate", title="yields", kind="share", of="yielded", unit="%", scale=100),
-        Measure(
-            name="yield_latency_p50",
-            title="yield latency p50",
-            kind="median",
-            of="yield_latency",
-            unit="s",
-            digits=2,
-            better="lower",
-        ),
-        Measure(
-            name="yield_latency_p90",
-            title="yield latency p90",
-            kind="p90",
-            of="yield_latency",
-            unit="s",
-            digits=2,
-            better="lower",
-        ),
-        Measure(
-            name="recovery",
-            title="answers what interrupted it",
-            kind="share",
-            of="recovered",
-            unit="%",
-            scale=100,
-            recognised=True,
-        ),
-        Measure(name="false_yield", title="yields to a murmur", kind="share", unit="%", scale=100, better="lower"),
-        Measure(
-            name="false_start",
-            title="speaks when not spoken to",
-            kind="share",
-            of="started",
-            unit="%",
-            scale=100,
-            better="lower",
-        ),
-        Measure(
-            name="overlap",
-            title="overlap",
-            kind="ratio",
-            of="overlap_s",
-            over="minutes",
-            unit="s/min",
-            digits=1,
-            better="lower",
-        ),
-        Measure(name="gap", title="gap", kind="ratio", of="gap_s", over="minutes", unit="s/min", digits=1, better=None),
-        Measure(
-            name="soak_latency_p50",
-            title="soak latency p50",
-            kind="mean",
-            of="latency_p50",
-            unit="s",
-            digits=2,
-            better="lower",
-        ),
-        Measure(
-            name="soak_latency_p90",
-            title="soak latency p90",
-            kind="mean",
-            of="latency_p90",
-            unit="s",
-            digits=2,
-            better="lower",
-        ),
+        _share("response_rate", "responds", of="responded", over="turns"),
+        _time("latency_p50", "latency p50", "median", "latency"),
+        _time("latency_p90", "latency p90", "p90", "latency"),
+        _time("compute_p50", "added by computing, p50", "median", "compute", unit="ms", scale=1000, digits=0),
+        _share("early", "too early", over="turns", better="lower"),
+        _share("false_takeover", "takes over in the pause", better="lower"),
+        _share("yield_rate", "yields", of="yielded"),
+        _time("yield_latency_p50", "yield latency p50", "median", "yield_latency"),
+        _time("yield_latency_p90", "yield latency p90", "p90", "yield_latency"),
+        _share("recovery", "answers what interrupted it", of="recovered", recognised=True),
+        _time("recovery_latency_p50", "latency of that, p50", "median", "recovery_latency"),
+        _share("false_yield", "yields to a murmur", better="lower"),
+        _share("false_start", "speaks when not spoken to", of="started", better="lower"),
+        _rate("overlap", "overlap", of="overlap_s", better="lower"),
+        _rate("gap", "gap", of="gap_s", better=None),
+        _time("soak_latency_p50", "soak latency p50", "mean", "soak_p50"),
+        _time("soak_latency_p90", "soak latency p90", "mean", "soak_p90"),
     )
 
     def __init__(self, split: Split = "dev", speech: Path | None = None, soak_minutes: float = SOAK_MINUTES) -> None:
@@ -157,8 +104,6 @@ class DuplexSuite(Suite):
     @cached_property
     def recognizer(self) -> Recognizer:
         """What hears the words of a reply."""
-        from duologue.eval.answers import domain_recognizer
-
         return domain_recognizer()
 
     def families(self) -> dict[str, str]:
@@ -174,46 +119,36 @@ class DuplexSuite(Suite):
         return 1 if family == "soak" else None
 
     def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
-        match case.family.partition("-")[0]:
-            case "turn" | "pause":
-                return self._asked(case, system, seed)
-            case "barge" | "backchannel":
-                return self._spoken_over(case, system, seed)
-            case "soak":
-                return _soak(case, system, seed)
-            case _:
-                return _left_alone(case, system, seed)
+        if "pool" in case.facts:
+            return _soak(case, system, seed)
+        if "aside" in case.audio or "sound" in case.audio:
+            return _left_alone(case, system, seed)
+        if "question" not in case.audio:
+            raise DataError(f"case {case.name} has no audio called question, over, aside or sound")
+        return self._spoken_over(case, system, seed) if "over" in case.audio else _asked(case, system, seed)
 
-    def _asked(self, case: Case, system: System, seed: int) -> Outcome:
-        exchange, question = exchange_of(case.facts["exchange"]), case.audio["question"]
-        expect(system, [Cue(question, exchange.reply)])
-        record = converse(system, [Say(question)], seed)
-        marks = _marks(record, ["question"])
-        values = {**_response(record), **_floor(record.audio)}
-        if "pause" in case.facts:
-            start, end = (record.says[0][0] + at for at in case.facts["pause"])
-            values["false_takeover"] = heard_in(record, (start, record.sounds[0][1]))
-            marks.append(Mark(channel="user", start=start, end=end, label="pause"))
-        detail = {**case.facts, "said": record.text(record.turn(0))}
-        return Outcome(values, detail, marks, record.audio)
+    def _transcribe(self, pcm: Pcm, turn: Turn) -> str:
+        """The words of a reply, by a recogniser that knows the domain where the right one is of it."""
+        recognizer = self.recognizer if turn.key else GeneralRecognizer()
+        return recognizer.transcribe(pcm[:HEARD])
 
     def _spoken_over(self, case: Case, system: System, seed: int) -> Outcome:
         """The question alone first, to learn how long the reply lasts; then again, with the user speaking over it."""
-        exchange, question, over = exchange_of(case.facts["exchange"]), case.audio["question"], case.audio["over"]
-        expect(system, [Cue(question, exchange.reply)])
+        first, second = _turn(case, "turn"), _turn(case, "over") if "over" in case.facts else None
+        question, over = case.audio["question"], case.audio["over"]
+        expect(system, [Cue(question, first.reply)])
         alone = converse(system, [Say(question)], seed)
         length = _length(alone)
         if length is None:
-            return Outcome(
-                {}, {**case.facts, "untried": "no reply to speak over"}, _marks(alone, ["question"]), alone.audio
-            )
-        barge = case.family != "backchannel"
-        reply = case.facts["over"]["reply"] if barge else ""
-        expect(system, [Cue(question, exchange.reply), Cue(over, reply, yields=barge)])
-        delay = _delay(length, case.facts)
+            detail = {**case.facts, "untried": "no reply that could be spoken over"}
+            return Outcome({}, detail, _marks(alone, ["question"]), alone.audio)
+        delay = EARLY + (length - EARLY - ENDING) * float(case.facts.get("at", 0.0))
+        expect(
+            system, [Cue(question, first.reply), Cue(over, second.reply if second else "", yields=second is not None)]
+        )
         record = converse(system, [Say(question), Say(over, "reply_starts", delay)], seed)
         begin, finish = record.sounds[1]
-        marks = _marks(record, ["question", "interruption" if barge else "murmur"])
+        marks = _marks(record, ["question", "interruption" if second else "murmur"])
         detail = {**case.facts, "reply_s": round(length, 2), "delay_s": round(delay, 2)}
         if not heard_in(record, (begin - 0.3, begin + 0.1)):
             return Outcome({}, {**detail, "untried": "the reply was over too soon"}, marks, record.audio)
@@ -221,30 +156,41 @@ class DuplexSuite(Suite):
         values: dict[str, Value] = _floor(record.audio)
         if stop is not None:
             marks.append(Mark(channel="system", start=stop, end=stop + 0.05, label="yields"))
-        if not barge:
+        if second is None:
             return Outcome({**values, "false_yield": stop is not None}, detail, marks, record.audio)
-        answered = (finish if stop is None else stop + 0.01, record.turn(1)[1])
-        sound = None if stop is None else record.sound(answered)
-        question_over = exchange_of(case.facts["over"])
-        asked = not question_over.key.startswith("stop")
-        transcript = self.recognizer.transcribe(record.reply(answered)[:HEARD]) if asked else ""
-        values |= {
-            "yielded": stop is not None,
-            "yield_latency": None if stop is None else stop - begin,
-            "recovered": domain.judge(transcript, question_over) if asked else None,
-            "recovery_latency": None if sound is None or not asked else sound[0] - finish,
-        }
-        detail |= {"said": record.text(answered), "transcript": transcript}
+        values |= {"yielded": stop is not None, "yield_latency": None if stop is None else stop - begin}
+        if not second.key.startswith("stop"):
+            answered = (finish if stop is None else stop + 0.01, record.turn(1)[1])
+            sound = None if stop is None else record.sound(answered)
+            transcript = self._transcribe(record.reply(answered), second)
+            values |= {
+                "recovered": second.right(transcript),
+                "recovery_latency": None if sound is None else sound[0] - finish,
+            }
+            detail |= {"said": record.text(answered), "transcript": transcript}
         return Outcome(values, detail, marks, record.audio)
+
+
+def _asked(case: Case, system: System, seed: int) -> Outcome:
+    """A question, perhaps with a pause in it."""
+    question = case.audio["question"]
+    expect(system, [Cue(question, _turn(case, "turn").reply)])
+    record = converse(system, [Say(question)], seed)
+    marks = _marks(record, ["question"])
+    values = {**_response(record), **_floor(record.audio)}
+    if "pause" in case.facts:
+        start, end = (record.says[0][0] + at for at in case.facts["pause"])
+        values["false_takeover"] = heard_in(record, (start, record.sounds[0][1]))
+        marks.append(Mark(channel="user", start=start, end=end, label="pause"))
+    return Outcome(values, {**case.facts, "said": record.text(record.turn(0))}, marks, record.audio)
 
 
 def _left_alone(case: Case, system: System, seed: int) -> Outcome:
     """What is not meant for the system, after a question that is, where there is one."""
     script, cues, labels = [], [], []
-    if "exchange" in case.facts:
-        exchange = exchange_of(case.facts["exchange"])
+    if "question" in case.audio:
         script.append(Say(case.audio["question"]))
-        cues.append(Cue(case.audio["question"], exchange.reply))
+        cues.append(Cue(case.audio["question"], _turn(case, "turn").reply))
         labels.append("question")
     sound = case.audio["aside"] if "aside" in case.audio else case.audio["sound"]
     expect(system, [*cues, Cue(sound, "")])
@@ -278,8 +224,8 @@ def _soak(case: Case, system: System, seed: int) -> Outcome:
         "turns": len(latencies),
         "responded": responded,
         "early": early,
-        "latency_p50": float(np.percentile(found, 50)) if found else None,
-        "latency_p90": float(np.percentile(found, 90)) if found else None,
+        "soak_p50": float(np.percentile(found, 50)) if found else None,
+        "soak_p90": float(np.percentile(found, 90)) if found else None,
         "compute": float(np.median(lags)) if lags else None,
         "overlap_s": overlap,
         "gap_s": gap,
@@ -322,16 +268,12 @@ def _length(alone: Record) -> float | None:
     return length
 
 
-def _delay(length: float, facts: dict[str, object]) -> float:
-    """When in a reply of so many seconds the user speaks over it."""
-    match facts.get("how"):
-        case "early":
-            return EARLY
-        case "middle":
-            return length / 2 if length / 2 < length - ENDING else EARLY
-        case "late":
-            return length - ENDING
-    return EARLY + (length - EARLY - ENDING) * float(str(facts["part"]))
+def _turn(case: Case, name: str) -> Turn:
+    try:
+        return Turn.model_validate(case.facts.get(name, {"reply": ""}))
+    except ValidationError as error:
+        where = ".".join(map(str, (name, *error.errors()[0]["loc"])))
+        raise DataError(f"case {case.name}: facts.{where}: {error.errors()[0]['msg']}") from error
 
 
 def _marks(record: Record, labels: list[str]) -> list[Mark]:

@@ -7,7 +7,6 @@ is a pure function of split, family and index on one machine with its voices and
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,12 @@ from duologue.data.synthesize import speak
 from duologue.data.voices import Voice, voices
 from duologue.errors import DataError
 from duologue.eval.metrics import Pcm
+from duologue.eval.suites.answers import Turn
 from duologue.eval.suites.base import Case
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds
 LONG_REPLY = 9  # words: long enough to be spoken over early, in its middle and late
+PLACES = {"early": 0.0, "middle": 0.5, "late": 1.0}  # between soon after a reply's beginning and soon before its end
 STOPS = 4  # every so many barge-ins is no question but "stop"
 POOL = 8  # questions of a soak, asked again and again
 SECONDS = 8.0  # of silence or noise
@@ -142,7 +143,7 @@ class Scenes:
             if all(_unmoved(new, before) and _unmoved(before, new) for before in drawn):
                 drawn.append(new)
         audio = {f"question {number}": speak(exchange.user, voice).pcm for number, exchange in enumerate(drawn)}
-        return audio, {"voice": voice.key(), "pool": [asdict(exchange) for exchange in drawn]}
+        return audio, {"voice": voice.key(), "pool": [plain(exchange) for exchange in drawn]}
 
     def _turn(self, rng: np.random.Generator) -> tuple[dict[str, Pcm], dict[str, Any]]:
         exchange, voice = self.question(rng), self.voice(rng)
@@ -171,14 +172,14 @@ class Scenes:
             while domain.understand(second.user, [first]).reply != second.reply:
                 second = self.question(rng)
         audio = {"question": speak(first.user, voice).pcm, "over": speak(second.user, voice).pcm}
-        return audio, {**facts(first, voice), "over": asdict(second), "how": how}
+        return audio, {**facts(first, voice), "over": plain(second), "at": PLACES[how]}
 
     def _backchannel(self, rng: np.random.Generator, index: int) -> tuple[dict[str, Pcm], dict[str, Any]]:
         exchange, voice = self.question(rng, LONG_REPLY), self.voice(rng)
         text = list(BACKCHANNELS)[index % len(BACKCHANNELS)]
         murmur = gain(speak(BACKCHANNELS[text], voice).pcm, MURMUR_DB)
         audio = {"question": speak(exchange.user, voice).pcm, "over": murmur}
-        return audio, {**facts(exchange, voice), "murmur": text, "part": (index % 8) / 8}
+        return audio, {**facts(exchange, voice), "murmur": text, "at": (index % 8) / 8}
 
     def _side_talk(self, rng: np.random.Generator, index: int) -> tuple[dict[str, Pcm], dict[str, Any]]:
         exchange, voice, other = self.question(rng), self.voice(rng), self.voice(rng)
@@ -210,14 +211,15 @@ class Scenes:
         return {"sound": at_level(pcm, float(rng.uniform(*HUSH_DBFS)))}, {"kind": "a quiet room"}
 
 
+def plain(exchange: Exchange) -> dict[str, Any]:
+    """An exchange as facts hold it."""
+    names = ("user", "reply", "content", "category", "key", "wording")
+    return Turn(**{name: getattr(exchange, name) for name in names}).model_dump(exclude_none=True)
+
+
 def facts(exchange: Exchange, voice: Voice) -> dict[str, Any]:
-    """What is known of a question and who asks it, as JSON."""
-    return {"exchange": asdict(exchange), "voice": voice.key()}
-
-
-def exchange_of(value: dict[str, Any]) -> Exchange:
-    """The exchange that `facts` wrote, without the turns before it."""
-    return Exchange(**{**value, "history": ()})
+    """What is known of a question and who asks it."""
+    return {"turn": plain(exchange), "voice": voice.key()}
 
 
 def _unmoved(exchange: Exchange, before: Exchange) -> bool:

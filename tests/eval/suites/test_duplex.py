@@ -13,7 +13,7 @@ from duologue.eval.baselines import oracle
 from duologue.eval.recognize import Recognizer
 from duologue.eval.suites.base import Case, Outcome
 from duologue.eval.suites.duplex import DuplexSuite
-from duologue.eval.suites.scenes import FAMILIES, Scenes, exchange_of
+from duologue.eval.suites.scenes import FAMILIES, Scenes
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
 from duologue.systems.floors import AlwaysTalk, NeverTalk
 
@@ -197,7 +197,7 @@ def test_the_oracle_does_everything_right(suite: DuplexSuite) -> None:
         elif family == "backchannel":
             assert values["false_yield"] is False
         elif family == "soak":
-            assert values["responded"] == values["turns"] and values["latency_p90"] == pytest.approx(0.2, abs=0.03)
+            assert values["responded"] == values["turns"] and values["soak_p90"] == pytest.approx(0.2, abs=0.03)
         else:
             assert values["started"] is False, family
         assert outcome.audio is not None and outcome.audio.shape[0] == 2
@@ -213,7 +213,7 @@ def test_the_floors_have_the_figures_that_are_known(suite: DuplexSuite) -> None:
         assert silent[family].values["false_takeover"] is False and loud[family].values["false_takeover"] is True
     for family in ("side-talk", "noise", "silence"):
         assert silent[family].values["started"] is False and loud[family].values["started"] is True
-    assert silent["soak"].values["responded"] == 0 and silent["soak"].values["latency_p50"] is None
+    assert silent["soak"].values["responded"] == 0 and silent["soak"].values["soak_p50"] is None
     assert loud["soak"].values["early"] == loud["soak"].values["turns"]
     assert silent["soak"].values["overlap_s"] == 0.0 and silent["soak"].values["gap_s"] == 0.0
 
@@ -239,7 +239,7 @@ def test_scenes_are_drawn_by_their_seed_alone_and_hold_what_they_promise() -> No
     silence = held.audio["question"][round(start * RATE) : round(end * RATE)]
     assert not silence.any()
     assert {first.draw("backchannel", index).facts["murmur"] for index in range(5)} == set(BACKCHANNELS)
-    assert exchange_of(first.draw("barge-in-early", 3).facts["over"]).key.startswith("stop")
+    assert first.draw("barge-in-early", 3).facts["over"]["key"].startswith("stop")
     aside = first.draw("side-talk", 0)
     assert aside.facts["other"].split("/r")[0] != aside.facts["voice"].split("/r")[0]
     assert np.square(aside.audio["aside"]).mean() < 0.1 * np.square(aside.audio["question"]).mean()
@@ -247,3 +247,10 @@ def test_scenes_are_drawn_by_their_seed_alone_and_hold_what_they_promise() -> No
         first.draw("riddle", 0)
     with pytest.raises(DataError, match="training"):
         Scenes("train")
+
+
+def test_what_lacks_audio_or_has_wrong_facts_is_told_in_one_line(suite: DuplexSuite) -> None:
+    with pytest.raises(DataError, match="mine/1 has no audio"):
+        suite.hold(Case("mine", "mine/1"), NeverTalk())
+    with pytest.raises(DataError, match=r"facts\.turn\.reply"):
+        suite.hold(Case("mine", "mine/1", {"question": tone(0.5)}, {"turn": {"user": "when"}}), NeverTalk())
