@@ -133,13 +133,17 @@ class Recognizer:
         with ProcessPoolExecutor(workers, context, initializer=_install, initargs=(self,)) as pool:
             return list(pool.map(_transcribe, clips, chunksize=8))
 
+    def decoder(self) -> pocketsphinx.Decoder:
+        """A new decoder of these words and sentences, for who feeds it speech as it comes."""
+        with tempfile.TemporaryDirectory() as folder:
+            lexicon, arpa = Path(folder, "words.dict"), Path(folder, "domain.arpa")
+            lexicon.write_text(self._lexicon)
+            arpa.write_text(self._arpa)
+            return _decoder(lexicon, arpa)
+
     def _ready(self) -> pocketsphinx.Decoder:
         if self._decoder is None:
-            with tempfile.TemporaryDirectory() as folder:
-                lexicon, arpa = Path(folder, "words.dict"), Path(folder, "domain.arpa")
-                lexicon.write_text(self._lexicon)
-                arpa.write_text(self._arpa)
-                self._decoder = _decoder(lexicon, arpa)
+            self._decoder = self.decoder()
         return self._decoder
 
 
@@ -153,11 +157,10 @@ class GeneralRecognizer(Recognizer):
         self._decoder = None
         self.missing, self.words = [], list(dictionary())
 
-    def _ready(self) -> pocketsphinx.Decoder:
-        if self._decoder is None:
-            model = Path(pocketsphinx.get_model_path("en-us"))
-            self._decoder = _decoder(model / "cmudict-en-us.dict", model / "en-us.lm.bin")
-        return self._decoder
+    def decoder(self) -> pocketsphinx.Decoder:
+        """A new decoder of everyday English."""
+        model = Path(pocketsphinx.get_model_path("en-us"))
+        return _decoder(model / "cmudict-en-us.dict", model / "en-us.lm.bin")
 
 
 @cache
