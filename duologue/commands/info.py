@@ -7,17 +7,24 @@ from typing import Annotated
 import typer
 
 
-def info(model: Annotated[str, typer.Argument(help='"box", a model folder or a Hugging Face id.')] = "box") -> None:
+def info(
+    model: Annotated[
+        str, typer.Argument(help='"box", a model folder, a Hugging Face id, or a name as "cascade".')
+    ] = "box",
+) -> None:
     """Print the card of a model: what it hears and says, its size and licence, what it was measured at."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from duologue.systems.registry import locate, read_card
+    from duologue.systems.registry import is_named, load, locate, read_card
 
-    folder = locate(model)
-    card = read_card(folder)
-    size = (folder / "model.safetensors").stat().st_size
+    if is_named(model):
+        folder, size, card = "", "", load(model).card
+    else:
+        place = locate(model)
+        folder, size = str(place), f"{(place / 'model.safetensors').stat().st_size / 1e6:.1f} MB"
+        card = read_card(place)
     rows = [
         ("model", card.name),
         ("", card.summary),
@@ -29,11 +36,11 @@ def info(model: Annotated[str, typer.Argument(help='"box", a model folder or a H
         ("audio", f"{card.sample_rate} Hz, a frame of {1000 / card.frame_rate:g} ms"),
         ("latency", "" if card.latency_ms is None else f"{card.latency_ms:g} ms, algorithmic"),
         ("parameters", "" if card.parameters is None else f"{card.parameters / 1e6:.1f} million"),
-        ("size", f"{size / 1e6:.1f} MB"),
+        ("size", size),
         ("licence", card.licence),
         ("recipe", card.recipe + ("" if card.seed is None else f" (seed {card.seed})")),
         ("trained on", "\n".join(card.trained_on)),
-        ("folder", str(folder)),
+        ("folder", folder),
     ]
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)

@@ -28,7 +28,9 @@ def talk(
     stereo: Annotated[bool, typer.Option("--stereo", help="Write both voices: left you, right the system.")] = False,
     text: Annotated[bool, typer.Option("--text", help="Print the text of the reply and nothing else.")] = False,
     events: Annotated[Path | None, typer.Option(help="Write every event as a line of JSON.")] = None,
-    model: Annotated[str, typer.Option(help='"box", a model folder or a Hugging Face id.')] = "box",
+    model: Annotated[
+        str, typer.Option(help='"box", a model folder, a Hugging Face id, or a name as "cascade".')
+    ] = "box",
     tail: Annotated[float, typer.Option(min=0, help="Seconds to wait for a reply after the question.")] = 6.0,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     mic: Annotated[bool, typer.Option("--mic", help="Talk live over the sound card; Ctrl-C hangs up.")] = False,

@@ -73,7 +73,20 @@ class Timing(_Event):
     compute_ms: float
 
 
-Event = HeardWord | TextWord | SpokenWord | Turn | Timing
+class Stage(_Event):
+    """How long a stage of a cascade kept the reply waiting whose making began at `time`.
+
+    `endpoint`: the silence that it took to know that the turn was over, of conversation audio. The others are of the
+    wall clock, and within the `Timing` of their step: `recognition` after that, `answer` to the first sentence of the
+    reply's text, `synthesis` to the first sound of it.
+    """
+
+    kind: Literal["stage"] = "stage"
+    name: Literal["endpoint", "recognition", "answer", "synthesis"]
+    milliseconds: float
+
+
+Event = HeardWord | TextWord | SpokenWord | Turn | Timing | Stage
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 """Reads an event back: `EVENT.validate_json(line)`."""
 

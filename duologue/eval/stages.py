@@ -1,0 +1,125 @@
+"""The stages of the cascade in the box: all that a cascade can be of the domain without a download.
+
+The recogniser knows what users of the domain say and the answerer errs on none of it, so what this cascade loses is
+lost by being a cascade: by waiting, by mishearing, and by passing on nothing but words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+import pocketsphinx
+
+from duologue.data import domain, espeak
+from duologue.data.domain import Exchange
+from duologue.data.spoken import RATE
+from duologue.data.voices import Voice
+from duologue.eval.recognize import Recognizer
+from duologue.systems.base import Pcm
+from duologue.systems.playback import Sound
+
+SENTENCES = 4000  # of users, from which the recogniser's language model is estimated
+MEANS = "43.5,3.2,0.7,2.5,-1.5,0,-2,0,-1,0.5,0,0,1.5"
+"""Cepstral means that a conversation begins with, as clean speech at its usual level has them; they follow the user."""
+EDGE = 0.01  # seconds of silence left before the first sound of a reply
+
+
+class DomainRecognizer:
+    """Pocketsphinx, decoding while the user speaks, with a language model of the training split's questions.
+
+    A decoder serves one conversation at a time; those of conversations that are over serve again.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[pocketsphinx.Decoder] = []
+
+    @cached_property
+    def _recognizer(self) -> Recognizer:
+        rng = np.random.default_rng(0)
+        lines: list[str] = []
+        while len(lines) < SENTENCES:
+            lines += [exchange.user for exchange in domain.dialogue(rng, "train", 3)]
+            lines.append(domain.sample(rng, "train").user)
+        return Recognizer(lines, domain.vocabulary())
+
+    def open(self) -> DomainRecognition:
+        """Begin with one conversation; the first of a process builds the language model, in seconds."""
+        decoder = self._free.pop() if self._free else self._recognizer.decoder()
+        return DomainRecognition(decoder, self._free)
+
+
+class DomainRecognition:
+    """One conversation's decoder, and the means of the user's voice in it."""
+
+    def __init__(self, decoder: pocketsphinx.Decoder, free: list[pocketsphinx.Decoder]) -> None:
+        self._decoder, self._free = decoder, free
+        decoder.set_cmn(MEANS)
+        self._begun = False
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._end()
+        self._decoder.start_utt()
+        self._begun = True
+
+    def hear(self, pcm: Pcm) -> None:
+        """The next (T,) samples of the turn, decoded at once."""
+        self._decoder.process_raw((np.clip(pcm, -1, 1) * 32767).astype("<i2").tobytes())
+
+    def finish(self) -> str:
+        """The words of the turn."""
+        self._end()
+        best = self._decoder.hyp()
+        return "" if best is None else str(best.hypstr)
+
+    def close(self) -> None:
+        """Let the next conversation have the decoder."""
+        self._end()
+        self._free.append(self._decoder)
+
+    def _end(self) -> None:
+        if self._begun:
+            self._decoder.end_utt()
+            self._begun = False
+
+
+class DomainAnswerer:
+    """Answers every sentence of the domain right, and says so of those that are none."""
+
+    def open(self, seed: int) -> DomainDialogue:
+        """Begin with one conversation; the seed changes nothing."""
+        return DomainDialogue()
+
+
+class DomainDialogue:
+    """What was said so far, which the next question may lean on."""
+
+    def __init__(self) -> None:
+        self._history: list[Exchange] = []
+
+    def answer(self, text: str) -> Iterator[str]:
+        """The whole reply at once; nothing where the right reply is silence."""
+        exchange = domain.understand(text, self._history)
+        self._history.append(exchange)
+        if exchange.reply:
+            yield exchange.reply
+
+
+class EspeakSynthesizer:
+    """espeak-ng in one voice."""
+
+    def __init__(self, voice: str, rate: int) -> None:
+        self.voice = voice
+        self._voice = Voice(engine="espeak", name=voice, rate=rate)
+
+    def speak(self, text: str) -> Iterator[Sound]:
+        """A sentence in one piece, which takes milliseconds, without the silence before its first sound.
+
+        Raises:
+            DataError: espeakng-loader or the voice is missing, or nothing audible was said.
+        """
+        spoken = espeak.speak(text, self._voice)
+        start = max(0.0, spoken.words[0][1] - EDGE)
+        yield Sound(spoken.pcm, spoken.words).part(start, spoken.duration, RATE)

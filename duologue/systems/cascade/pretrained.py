@@ -1,0 +1,189 @@
+"""Stages by name: any recogniser, chat model or synthesiser of transformers, from a local folder or Hugging Face.
+
+Weights are read as safetensors or by torch's weights-only loader, and no code of a model's folder is run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from duologue.audio.resample import resample
+from duologue.errors import ModelError
+from duologue.systems.base import Pcm
+from duologue.systems.cascade.stages import RATE
+from duologue.systems.playback import Sound
+
+SHORTEST = 0.1  # seconds of speech that are worth recognising; filters of some models are about as long
+
+
+def _load(model: str, kind: str, make: Callable[[], Any]) -> Any:
+    """Run what loads a model; raises ModelError in one line where it is not there or is of another kind."""
+    if not Path(model).expanduser().is_dir() and model.count("/") != 1:
+        raise ModelError(f"{model}: no such folder; a {kind} is a model folder or a Hugging Face id such as owner/name")
+    try:
+        return make()
+    except ModuleNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{model} cannot be loaded as a {kind}: {line}") from error
+
+
+def _pipeline(task: str, model: str) -> Any:
+    from transformers import pipeline
+
+    return pipeline(task, model=model, device="cpu")
+
+
+class PretrainedRecognizer:
+    """An automatic-speech-recognition pipeline. These hear a turn as a whole, so all their work comes at its end."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _transcribe(self) -> Any:
+        return _load(self._model, "recogniser", lambda: _pipeline("automatic-speech-recognition", self._model))
+
+    def open(self) -> PretrainedRecognition:
+        """Begin with one conversation; the first loads the model."""
+        return PretrainedRecognition(self)
+
+    def transcribe(self, pcm: Pcm) -> str:
+        """The text of (T,) at 16 kHz."""
+        if len(pcm) < SHORTEST * RATE:
+            return ""
+        with self._lock:  # pipelines keep state while they run
+            return str(self._transcribe({"raw": pcm, "sampling_rate": RATE})["text"]).strip()
+
+
+class PretrainedRecognition:
+    """The audio of a conversation's present turn."""
+
+    def __init__(self, recognizer: PretrainedRecognizer) -> None:
+        self._recognizer = recognizer
+        self._heard: list[Pcm] = []
+
+    def begin(self) -> None:
+        """A turn begins."""
+        self._heard = []
+
+    def hear(self, pcm: Pcm) -> None:
+        """Keep the next (T,) samples of the turn."""
+        self._heard.append(pcm.copy())
+
+    def finish(self) -> str:
+        """The words of the turn."""
+        return self._recognizer.transcribe(np.concatenate([np.zeros(0, np.float32), *self._heard]))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class ChatAnswerer:
+    """A causal language model with a chat template, decoded greedily token by token."""
+
+    def __init__(self, model: str, instructions: str, longest: int) -> None:
+        self._name = model
+        self.instructions, self.longest = instructions, longest
+
+    @cached_property
+    def model(self) -> Any:
+        """The network, in evaluation."""
+        from transformers import AutoModelForCausalLM
+
+        return _load(self._name, "text model", lambda: AutoModelForCausalLM.from_pretrained(self._name)).eval()
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokeniser, which has a chat template."""
+        from transformers import AutoTokenizer
+
+        tokenizer = _load(self._name, "text model", lambda: AutoTokenizer.from_pretrained(self._name))
+        if tokenizer.chat_template is None:
+            raise ModelError(f"{self._name} has no chat template; choose a model that was made to converse")
+        return tokenizer
+
+    def open(self, seed: int) -> ChatDialogue:
+        """Begin with one conversation; greedy decoding has no use for the seed."""
+        return ChatDialogue(self)
+
+
+class ChatDialogue:
+    """The messages of one conversation. A reply that is interrupted is remembered as far as it was written."""
+
+    def __init__(self, answerer: ChatAnswerer) -> None:
+        self._answerer = answerer
+        instructions = answerer.instructions
+        self._messages = [{"role": "system", "content": instructions}] if instructions else []
+
+    def answer(self, text: str) -> Iterator[str]:
+        """The reply in pieces of a token or a few, each as soon as it is decoded."""
+        self._messages.append({"role": "user", "content": text})
+        told = ""
+        try:
+            for whole in self._decode():
+                # the end may be half of a character still
+                if not whole.endswith("\ufffd") and len(whole) > len(told):
+                    piece, told = whole[len(told) :], whole
+                    yield piece
+        finally:
+            self._messages.append({"role": "assistant", "content": told.strip()})
+
+    @torch.inference_mode()
+    def _next(self, tokens: torch.Tensor, cache: Any) -> tuple[int, Any]:
+        out = self._answerer.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+        return int(out.logits[0, -1].argmax()), out.past_key_values
+
+    def _decode(self) -> Iterator[str]:
+        """The text so far, after every token."""
+        tokenizer, model = self._answerer.tokenizer, self._answerer.model
+        prompt = tokenizer.apply_chat_template(
+            self._messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        ends = model.generation_config.eos_token_id
+        ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+        tokens, cache, written = prompt["input_ids"], None, []
+        for _ in range(self._answerer.longest):
+            token, cache = self._next(tokens, cache)
+            if token in ends:
+                return
+            written.append(token)
+            tokens = torch.tensor([[token]])
+            yield tokenizer.decode(written, skip_special_tokens=True)
+
+
+class PretrainedSynthesizer:
+    """A text-to-audio pipeline, resampled to 16 kHz; its words, whose times are not told, share the sound by letters.
+
+    For models that need text alone (VITS, Bark …), and not a speaker's embedding beside it.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.voice = model
+        self._lock = threading.Lock()
+
+    @cached_property
+    def _synthesise(self) -> Any:
+        return _load(self.voice, "synthesiser", lambda: _pipeline("text-to-audio", self.voice))
+
+    def speak(self, text: str) -> Iterator[Sound]:
+        """A sentence in one piece; a synthesiser that draws at random draws the same for the same sentence."""
+        words = text.split()
+        if not words:
+            return
+        with self._lock, torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            made = self._synthesise(text)
+        pcm = resample(np.asarray(made["audio"], np.float32).reshape(-1), int(made["sampling_rate"]), RATE)
+        edges = np.cumsum([0, *(len(word) + 1 for word in words)]) / (len(text.replace(" ", "")) + len(words))
+        times = (edges * len(pcm) / RATE).tolist()
+        yield Sound(np.clip(pcm, -1, 1), list(zip(words, times[:-1], times[1:], strict=True)))

@@ -1,0 +1,83 @@
+"""What the four stages of a cascade are. Each stage is shared by all conversations and opens a session for each.
+
+A session hears or says what it is given in order, knows nothing of what is still to come, and belongs to one
+conversation; only a synthesiser has none, since a sentence is said the same whatever was said before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from duologue.systems.base import Pcm
+from duologue.systems.playback import Sound
+
+RATE = 16000
+"""Samples a second of all that goes between the stages."""
+
+
+class Detection(Protocol):
+    """A voice detector's session."""
+
+    def hear(self, pcm: Pcm) -> list[float]:
+        """The next (T,) samples; the probability of speech in each `hop` that is complete with them, in order."""
+        ...
+
+
+class VoiceDetector(Protocol):
+    """Tells speech from all other sound."""
+
+    hop: int
+    """Samples that one probability is about."""
+
+    def open(self) -> Detection: ...
+
+
+class Recognition(Protocol):
+    """A recogniser's session: one turn of the user after the other."""
+
+    def begin(self) -> None:
+        """A turn begins; one that was begun before is forgotten."""
+        ...
+
+    def hear(self, pcm: Pcm) -> None:
+        """The next (T,) samples of the turn."""
+        ...
+
+    def finish(self) -> str:
+        """The words of the turn, which is over; "" where there were none."""
+        ...
+
+    def close(self) -> None:
+        """The conversation is over."""
+        ...
+
+
+class Recognizer(Protocol):
+    """Makes text of speech."""
+
+    def open(self) -> Recognition: ...
+
+
+class Dialogue(Protocol):
+    """An answerer's session, which remembers what was said."""
+
+    def answer(self, text: str) -> Iterator[str]:
+        """The reply to what the user said, in pieces as they come; closed early where the user interrupts it."""
+        ...
+
+
+class Answerer(Protocol):
+    """Answers text with text."""
+
+    def open(self, seed: int) -> Dialogue: ...
+
+
+class Synthesizer(Protocol):
+    """Makes speech of text."""
+
+    voice: str
+
+    def speak(self, text: str) -> Iterator[Sound]:
+        """A sentence at 16 kHz, in pieces as they are made; nothing where there is nothing in it to say."""
+        ...
