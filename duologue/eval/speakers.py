@@ -1,0 +1,65 @@
+"""Whose voice it is: the similarity of two recordings' speakers, and what it is for the same and for two speakers.
+
+The embedding is Resemblyzer's (GE2E, Wan et al. 2018), its network in its package. A similarity says little by itself:
+it hangs on length, words and channel, so every figure stands beside its calibration by pairs of held-out speakers.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duologue.errors import AudioError
+from duologue.eval.metrics import RATE, Pcm, sound_bounds
+
+Embedding = NDArray[np.float32]
+SHORTEST = 0.4  # seconds between first and last sound from which a voice can be told
+
+
+@cache
+def _encoder() -> tuple[Any, Any]:
+    """Resemblyzer's network and its preparation of a signal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old names of scipy and setuptools, in its own modules
+        from resemblyzer import VoiceEncoder, preprocess_wav
+
+    return VoiceEncoder("cpu", verbose=False), preprocess_wav
+
+
+def embed(pcm: Pcm) -> Embedding:
+    """The voice of (T,) at 16 kHz as a vector of length one, (256,).
+
+    Raises:
+        AudioError: less than 0.4 s of sound is in it.
+    """
+    bounds = sound_bounds(pcm)
+    if bounds is None or bounds[1] - bounds[0] < SHORTEST:
+        raise AudioError(f"a voice needs {SHORTEST} s of sound to be told; {len(pcm) / RATE:.2f} s were given")
+    encoder, prepare = _encoder()
+    voiced = prepare(np.asarray(pcm, np.float32))
+    # its detector may take all of a whisper or a vocoder for noise; then the sound is judged as it is
+    kept = voiced if len(voiced) >= SHORTEST * RATE else pcm
+    embedding: Embedding = encoder.embed_utterance(kept)
+    return embedding
+
+
+def similarity(first: Pcm, second: Pcm) -> float:
+    """The cosine of the voices of two signals, (T,) and (S,): 1 for one voice; raises as `embed`."""
+    return float(embed(first) @ embed(second))
+
+
+def equal_error(same: NDArray[np.float64], different: NDArray[np.float64]) -> tuple[float, float]:
+    """Calibrate by similarities of pairs of one speaker (n,) and of two (m,).
+
+    Returns:
+        the rate at which as many of the first are rejected as of the second accepted, and the threshold for that.
+    """
+    thresholds = np.unique(np.concatenate([same, different]))
+    rejected = (same[None] < thresholds[:, None]).mean(1)
+    accepted = (different[None] >= thresholds[:, None]).mean(1)
+    best = int(np.abs(rejected - accepted).argmin())
+    return float((rejected[best] + accepted[best]) / 2), float(thresholds[best])
