@@ -24,10 +24,10 @@ class Question:
 
 
 def pool(case: Case) -> list[Question]:
-    """The questions of a case whose facts and audio hold a pool of them."""
+    """The questions of a case whose facts and audio hold a pool of them, in its order."""
     return [
         Question(Turn.model_validate(turn), case.audio[f"question {place}"])
-        for place, turn in enumerate(case.facts["pool"])
+        for place, turn in enumerate(case.facts.get("pool", ()))
     ]
 
 

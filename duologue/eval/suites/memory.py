@@ -1,0 +1,282 @@
+"""The memory suite: does a system still know what it was told, and is it after hours what it was at the beginning?
+
+    context      a question that leans on the turn before ("and plus two"): the reply is right only for who remembers
+    remember-N   a fact about the user ("my name is anna"), N other turns, then the question ("what is my name")
+    remember-60s the same after a minute of silence
+    long         one conversation of minutes or hours: what changes from its first quarter to its last
+
+What is right is judged on the spoken reply: it names the fact, and no other of its kind. Who guesses is right once in
+as many times as there are facts of a kind; `chance` judges the reply by another fact. Of the long conversation:
+
+    drift        median latency, share of right replies, 99th percentile of a step's compute: last quarter minus first
+    growth       resident memory of the process at the end minus that after the first quarter, in MB an hour. It holds
+                 what the suite itself and its recogniser keep; the figure of "never-talk" beside it shows how much.
+
+Your own cases: audio "told" and "asked", facts {"asked": {"reply": "your name is anna", "content": "anna"}}, and
+"question 0" … for what is asked between, with facts {"pool": [{"reply": "at noon"}]}; {"silence": 60} for seconds.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import psutil
+
+from duologue.data import domain
+from duologue.data.splits import Split
+from duologue.data.synthesize import speak
+from duologue.errors import DataError
+from duologue.eval.converse import Record, Say, converse
+from duologue.eval.recognize import Recognizer, domain_recognizer
+from duologue.eval.suites.alternate import alternate, pool
+from duologue.eval.suites.answers import Turn
+from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
+from duologue.eval.suites.scenes import Scenes, plain
+from duologue.systems.base import System
+from duologue.systems.oracle import Cue, expect
+
+LONG_MINUTES = 2.0
+TURNS_BETWEEN = (0, 2, 8)
+SILENCE = 60  # seconds
+KEPT_SECONDS = 60.0  # of a long conversation, to be listened to
+MEGABYTE = 2**20
+
+FACTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "name": (
+        "my name is {x}",
+        "what is my name",
+        "your name is {x}",
+        ("anna", "peter", "maria", "david", "helen", "george", "laura", "simon"),
+    ),
+    "colour": (
+        "my favourite colour is {x}",
+        "what is my favourite colour",
+        "your favourite colour is {x}",
+        ("red", "blue", "green", "yellow", "purple", "orange", "brown", "black"),
+    ),
+    "city": (
+        "i live in {x}",
+        "where do i live",
+        "you live in {x}",
+        ("london", "paris", "berlin", "madrid", "vienna", "dublin", "boston", "chicago"),
+    ),
+    "pet": (
+        "i have a {x}",
+        "which animal do i have",
+        "you have a {x}",
+        ("dog", "cat", "horse", "rabbit", "parrot", "mouse", "duck", "goat"),
+    ),
+    "number": (
+        "please remember the number {x}",
+        "which number did i tell you",
+        "the number is {x}",
+        ("three", "seven", "twelve", "fifteen", "twenty", "thirty", "forty", "ninety"),
+    ),
+}
+"""Kind -> how it is told, how it is asked, the right reply, and the facts of that kind."""
+
+
+class MemorySuite(Suite):
+    """Facts from before, and constancy; `long_minutes` is how long the one long conversation lasts."""
+
+    name = "memory"
+    title = "Memory: what was said before, and constancy over hours"
+    default_cases = 5
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure(name="right", title="right", kind="share", over="turns", unit="%", scale=100, recognised=True),
+        Measure(
+            name="chance", title="right for another", kind="share", unit="%", scale=100, better=None, recognised=True
+        ),
+        Measure(
+            name="latency_p50", title="latency p50", kind="median", of="latency", unit="s", digits=2, better="lower"
+        ),
+        Measure(name="replied", title="replied", kind="share", over="turns", unit="%", scale=100),
+        Measure(name="latency_drift", title="latency drift", kind="mean", unit="s", digits=2, better="lower"),
+        Measure(name="right_drift", title="rightness drift", kind="mean", unit="%", scale=100, recognised=True),
+        Measure(name="compute_p99", title="step p99", kind="mean", unit="ms", digits=1, better="lower"),
+        Measure(name="compute_drift", title="step p99 drift", kind="mean", unit="ms", digits=1, better="lower"),
+        Measure(name="memory", title="memory", kind="mean", unit="MB", better="lower"),
+        Measure(name="growth", title="memory growth", kind="mean", unit="MB/h", digits=1, better="lower"),
+    )
+
+    def __init__(self, split: Split = "dev", speech: Path | None = None, long_minutes: float = LONG_MINUTES) -> None:
+        super().__init__(split, speech)
+        self.long_minutes = long_minutes
+
+    @cached_property
+    def scenes(self) -> Scenes:
+        """What draws voices and questions."""
+        return Scenes(self.split, self.speech)
+
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        """What hears the words of a reply to a question of the domain."""
+        return domain_recognizer()
+
+    @cached_property
+    def fact_recognizer(self) -> Recognizer:
+        """What hears a reply about a fact: as likely each fact, alone or in a sentence, or none."""
+        replies = [reply.format(x=x) for _, _, reply, known in FACTS.values() for x in known]
+        alone = [x for *_, known in FACTS.values() for x in known]
+        return Recognizer([*replies, *alone, "sorry i did not understand that", "okay"] * 4, domain.vocabulary())
+
+    def families(self) -> dict[str, str]:
+        told = {f"remember-{turns}": f"a fact told {turns} turns before it is asked for" for turns in TURNS_BETWEEN}
+        return {
+            "context": "a question that leans on the turn before",
+            **told,
+            f"remember-{SILENCE}s": f"a fact told {SILENCE} s of silence before it is asked for",
+            "long": "one long conversation: last quarter beside first",
+        }
+
+    def cases_at_most(self, family: str) -> int | None:
+        return 1 if family == "long" else None
+
+    def draw(self, family: str, index: int) -> Case:
+        if family not in self.families():
+            raise DataError(f"no family {family!r}; there are {', '.join(self.families())}")
+        rng = np.random.default_rng([zlib.crc32(f"memory/{family}".encode()), zlib.crc32(self.split.encode()), index])
+        name, how = f"{family}/{index}", family.partition("-")[2]
+        if family == "long":
+            audio, facts = self.scenes.pool(rng)
+            return Case(family, name, audio, {**facts, "minutes": self.long_minutes})
+        if family == "context":
+            return self._context(rng, name)
+        silence = how.endswith("s")
+        kind = list(FACTS)[index % len(FACTS)]
+        told, asked, reply, known = FACTS[kind]
+        fact, other = (known[int(place)] for place in rng.choice(len(known), 2, replace=False))
+        between = 0 if silence else int(how)
+        audio, facts = self.scenes.pool(rng, max(1, between))
+        if not between:
+            audio, facts = {}, {**facts, "pool": []}
+        voice = self.scenes.voice(rng)
+        audio |= {"told": speak(told.format(x=fact), voice).pcm, "asked": speak(asked, voice).pcm}
+        turn = Turn(reply=reply.format(x=fact), user=asked, content=fact, category=kind)
+        facts |= {
+            "voice": voice.key(),
+            "told": told.format(x=fact),
+            "asked": turn.model_dump(exclude_none=True),
+            "other": other,
+            "rivals": [x for x in known if x != fact],
+            "silence": SILENCE if silence else 0,
+        }
+        return Case(family, name, audio, facts)
+
+    def _context(self, rng: np.random.Generator, name: str) -> Case:
+        """A turn and one that leans on it."""
+        voice = self.scenes.voice(rng)
+        while True:
+            first, second = domain.dialogue(rng, self.split, 2, held="none")
+            if second.history and not first.history:
+                break
+        audio = {"told": speak(first.user, voice).pcm, "asked": speak(second.user, voice).pcm}
+        return Case(
+            "context", name, audio, {"voice": voice.key(), "told": first.user, "asked": plain(second), "pool": []}
+        )
+
+    def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
+        if "minutes" in case.facts:
+            return self._long(case, system, seed)
+        missing = [role for role in ("told", "asked") if role not in case.audio]
+        if missing or "asked" not in case.facts:
+            raise DataError(f"case {case.name} needs audio told and asked, and facts asked with the right reply")
+        turn = Turn.model_validate(case.facts["asked"])
+        between = pool(case)
+        first = domain.answer(case.facts["told"]) if turn.key else "okay"
+        script = [Say(case.audio["told"]), *(Say(question.sound) for question in between)]
+        script.append(Say(case.audio["asked"], delay=0.5 + float(case.facts.get("silence", 0))))
+        cues = [Cue(case.audio["told"], first), *(Cue(question.sound, question.turn.reply) for question in between)]
+        expect(system, [*cues, Cue(case.audio["asked"], turn.reply)])
+        record = converse(system, script, seed)
+        last = len(script) - 1
+        recognizer = self.recognizer if turn.key else self.fact_recognizer
+        transcript = recognizer.transcribe(record.reply(record.turn(last)))
+        rivals = set(case.facts.get("rivals", ()))
+        other = case.facts.get("other")
+        values: dict[str, Value] = {
+            "turns": 1,
+            "right": turn.right(transcript) and not rivals.intersection(transcript.split()),
+            "chance": None if other is None else other in transcript.split(),
+            "latency": record.latency(last),
+            "replied": record.latency(last) is not None,
+        }
+        detail = {**case.facts, "said": record.text(record.turn(last)), "transcript": transcript}
+        return Outcome(values, detail, _marks(record, range(last + 1)), record.audio)
+
+    def _long(self, case: Case, system: System, seed: int) -> Outcome:
+        """One conversation, of which each turn is judged as it goes and only the beginning is kept as sound."""
+        minutes = float(case.facts["minutes"])
+        process = psutil.Process()
+        kept, marks = [], []
+        rows: list[dict[str, Any]] = []
+        for question, record in alternate(system, pool(case), minutes, seed):
+            if record.start < KEPT_SECONDS:
+                kept.append(record.audio)
+                marks += _marks(record, [0])
+            transcript = self.recognizer.transcribe(record.reply(record.turn(0)))
+            rows.append(
+                {
+                    "end": record.end,
+                    "latency": record.latency(0),
+                    "right": question.turn.right(transcript),
+                    "compute_p99": float(np.percentile(record.compute_ms, 99)),
+                    "memory": process.memory_info().rss / MEGABYTE,
+                }
+            )
+        values = constancy(rows)
+        detail = {"voice": case.facts["voice"], "minutes": minutes, "turns": [_rounded(row) for row in rows]}
+        return Outcome(values, detail, marks, np.concatenate(kept, axis=1))
+
+
+def constancy(rows: list[dict[str, Any]]) -> dict[str, Value]:
+    """What a long conversation was like, and the last quarter of its time beside the first.
+
+    Args:
+        rows: of each turn its end in seconds, latency or None, whether it was right, its steps' 99th percentile of
+            compute in ms, and the process's memory in MB after it.
+    """
+    whole = rows[-1]["end"]
+    first = [row for row in rows if row["end"] <= whole / 4] or rows[:1]
+    last = [row for row in rows if row["end"] > whole * 3 / 4] or rows[-1:]
+    hours = (last[-1]["end"] - first[-1]["end"]) / 3600
+    replied = [row["latency"] for row in rows if row["latency"] is not None]
+
+    def median(some: list[dict[str, Any]], name: str) -> float | None:
+        found = [row[name] for row in some if row[name] is not None]
+        return float(np.median(found)) if found else None
+
+    before, after = median(first, "latency"), median(last, "latency")
+    share = {name: sum(row["right"] for row in some) / len(some) for name, some in (("first", first), ("last", last))}
+    compute = {name: max(row["compute_p99"] for row in some) for name, some in (("first", first), ("last", last))}
+    return {
+        "turns": len(rows),
+        "right": sum(row["right"] for row in rows),
+        "replied": len(replied),
+        "latency": float(np.median(replied)) if replied else None,
+        "latency_drift": None if before is None or after is None else after - before,
+        "right_drift": share["last"] - share["first"],
+        "compute_p99": float(np.percentile([row["compute_p99"] for row in rows], 99)),
+        "compute_drift": compute["last"] - compute["first"],
+        "memory": max(row["memory"] for row in rows),
+        "growth": (last[-1]["memory"] - first[-1]["memory"]) / hours if hours else None,
+    }
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _marks(record: Record, turns: Any) -> list[Mark]:
+    marks = []
+    for turn in turns:
+        start, end = record.sounds[turn]
+        marks.append(Mark(channel="user", start=start, end=end, label="question"))
+        sound = record.reply_sound(turn)
+        if sound is not None:
+            marks.append(Mark(channel="system", start=sound[0], end=sound[1], label="reply"))
+    return marks
