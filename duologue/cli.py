@@ -1,4 +1,4 @@
-"""The command line: `duologue talk · info · codec · train · synthesize`.
+"""The command line: `duologue talk · info · codec · train · eval · synthesize`.
 
 `main` is the console script. What a user can cause ends as one line on standard error and exit code 1, Ctrl-C as one
 line and 130; `--verbose`, anywhere on the line, shows the trace as well. Heavy imports wait for the command that needs
@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from duologue.commands import codec, info, synthesize, talk, train
+from duologue.commands import codec, evaluate, info, synthesize, talk, train
 from duologue.errors import DuologueError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("talk")(talk.talk)
 app.command("info")(info.info)
 app.add_typer(codec.app, name="codec")
 app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
 app.command("synthesize")(synthesize.synthesize)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,6 +29,7 @@ from duologue.eval.folder import CaseFolder
 from duologue.eval.results import (
     RESULTS,
     Asked,
+    Key,
     Settings,
     Start,
     Subject,
@@ -69,7 +71,8 @@ class Wanted:
         return cls(find(name), (family,) if family else (), Path(folder) if folder else None)
 
 
-class Job(NamedTuple):
+@dataclass(frozen=True)
+class Job:
     """A case to be held with a subject; `name` is the case's."""
 
     suite: str
@@ -77,6 +80,11 @@ class Job(NamedTuple):
     family: str
     name: str
     index: int
+
+    @property
+    def key(self) -> Key:
+        """What its row is the only one of."""
+        return self.suite, self.subject, self.family, self.name
 
 
 @dataclass(frozen=True)
@@ -238,7 +246,7 @@ def run(
     )
     done = {key(row): row for row in read_rows(out) if row.error is None}
     write_rows(out, done.values())
-    jobs = [job for job in _jobs(holder, subjects, cases) if job[:4] not in done]
+    jobs = [job for job in _jobs(holder, subjects, cases) if job.key not in done]
     facts = {name: {line for line in whole_lines(_manifest(out, name))} for name in suites}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=console is None) as bar:
@@ -251,6 +259,21 @@ def run(
             wrong = sum(one.error is not None for one in done.values())
             bar.update(task, advance=1, description=f"{row.suite}{f', {wrong} failed' if wrong else ''}")
     return settings, ordered(done.values(), settings)
+
+
+def drawn(
+    wanted: Sequence[Wanted], split: Split, cases: int | None = None, speech: Path | None = None
+) -> dict[str, Iterator[Case]]:
+    """Suite -> its cases, each drawn when it is taken; arguments and errors as of `run`."""
+    suites = {one.suite.name: one for one in wanted}
+    holder = Holder(Setup(split, speech, Path(), suites))
+
+    def draw(name: str) -> Iterator[Case]:
+        for family in holder.families(name):
+            for index, _ in enumerate(holder.names(name, family, cases)):
+                yield holder.draw(name, family, index)
+
+    return {name: draw(name) for name in suites}
 
 
 def _jobs(holder: Holder, subjects: Mapping[str, Sequence[str]], cases: int | None) -> list[Job]:
@@ -281,9 +304,7 @@ _holder: Holder | None = None
 
 def _start(setup: Setup) -> None:
     global _holder
-    import torch
-
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when PyTorch is first imported here, if a system needs it at all
     _holder = Holder(setup)
 
 
@@ -333,7 +354,7 @@ def _asked(holder: Holder, name: str) -> Asked:
 
 
 def _subject(holder: Holder, name: str) -> Subject:
-    card = holder.system(name).card
+    card = holder.system(name).card.model_copy(update={"measured": ()})
     if name not in holder.setup.systems:
         return Subject(fingerprint=fingerprint_of(name), card=card)
     return Subject(fingerprint=name, card=card)

@@ -1,0 +1,125 @@
+"""`duologue eval`: how good systems are at conversation, side by side, as numbers and as a report to listen to."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from duologue.errors import ConfigError, DuologueError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from duologue.data.splits import Split
+    from duologue.eval.report.contents import Contents
+    from duologue.eval.runner import Wanted
+
+
+def evaluate(
+    systems: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Who is judged: box, a folder, a Hugging Face id, cascade; oracle, echo, always-talk, never-talk.",
+            metavar="SYSTEM...",
+        ),
+    ] = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME, NAME.FAMILY, or NAME=FOLDER for your own cases; may be given again. All by default.",
+            metavar="SUITE",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the report; a run that was stopped goes on there.")] = Path(
+        "report"
+    ),
+    split: Annotated[str, typer.Option(help="dev to choose by, test once.")] = "dev",
+    cases: Annotated[int | None, typer.Option(min=1, help="Cases of each family; as each suite suggests.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 1,
+    speech: Annotated[Path | None, typer.Option(envvar="DUOLOGUE_SPEECH", help="Folder of real recordings.")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the cases into this folder, and ask nobody.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Compare two runs' folders, before and after.", metavar="A B")
+    ] = None,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Fail if the first system is worse: SUITE[.FAMILY].METRIC=VALUE, as in the report.", metavar="BOUND"
+        ),
+    ] = None,
+) -> None:
+    """Judge systems by conversations that they hold themselves.
+
+    The report goes to OUT/report.html, its figures to OUT/summary.md and summary.json, every case to OUT/results.jsonl.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if compare is not None:
+        _compare(*compare, fail_under or (), console)
+        return
+    if split not in ("dev", "test"):
+        raise ConfigError(f"no split {split!r} to evaluate on; there are dev and test")
+    known: Split = "test" if split == "test" else "dev"
+    if speech is not None and not speech.is_dir():
+        raise ConfigError(f"{speech} is no folder; --speech names the folder of real recordings")
+    from duologue.eval.runner import Wanted, run
+    from duologue.eval.suites import SUITES
+
+    wanted = [Wanted.parse(text) for text in suite or SUITES]
+    if export is not None:
+        _export(wanted, export, known, cases, speech, console)
+        return
+    if not systems:
+        raise ConfigError("name at least one system: box, a model folder, cascade, oracle, never-talk …")
+    from duologue.eval.report.text import terminal_tables
+    from duologue.eval.report.write import write
+
+    command = shlex.join(["duologue", *sys.argv[1:]])
+    progress = Console(stderr=True)
+    run(systems, wanted, out, known, cases, workers, speech, command, progress)
+    found = write(out)
+    for table in terminal_tables(found):
+        console.print(table)
+    if found.failures:
+        print(f"{len(found.failures)} cases failed; {out / 'report.html'} lists them", file=sys.stderr)
+    console.print(f"wrote {out / 'report.html'}", soft_wrap=True, markup=False)
+    _check(found, fail_under or ())
+
+
+def _compare(before: Path, after: Path, bounds: Sequence[str], console: Console) -> None:
+    from duologue.eval.compare import compare, grid, told
+    from duologue.eval.report.contents import contents
+    from duologue.eval.report.text import terminal_table
+
+    changes = compare(before, after)
+    table = grid(changes)
+    if len(table) > 1:
+        console.print(terminal_table(f"{before} and {after}", table))
+    for line in told(changes):
+        console.print(line, soft_wrap=True, markup=False)
+    _check(contents(after), bounds)
+
+
+def _check(found: Contents, bounds: Sequence[str]) -> None:
+    """Fail where a bound is not kept."""
+    from duologue.eval.compare import gate
+
+    broken = gate(found, bounds)
+    if broken:
+        raise DuologueError("; ".join(broken))
+
+
+def _export(
+    wanted: Sequence[Wanted], folder: Path, split: Split, cases: int | None, speech: Path | None, console: Console
+) -> None:
+    from duologue.eval.folder import export
+    from duologue.eval.runner import drawn
+
+    for name, found in drawn(wanted, split, cases, speech).items():
+        console.print(f"wrote {export(found, folder / name)} cases to {folder / name}", soft_wrap=True, markup=False)

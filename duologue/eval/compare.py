@@ -1,0 +1,210 @@
+"""Two runs on the same cases: what got better, what got worse; and the gate that fails a run below a bound.
+
+Only cases that both runs held are compared, each with itself. Shares of single trials are tested by McNemar's exact
+test (1947: the binomial of the cases that changed), all else by the paired bootstrap of the difference (Efron and
+Tibshirani 1993). As many figures are compared at once, p-values are adjusted by Benjamini and Hochberg (1995), and a
+figure is called better or worse where its adjusted p is below 0.05.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest, false_discovery_control
+
+from duologue.errors import ConfigError, DataError
+from duologue.eval.figures import ALL, sample, statistic
+from duologue.eval.metrics import Interval
+from duologue.eval.report.contents import Contents, Grid, Section, contents, title
+from duologue.eval.suites.base import Measure, Row
+
+T = TypeVar("T")
+LEVEL = 0.05
+DRAWS = 2000
+LISTED = 10  # cases that changed, of each figure that did
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure before and after, on the same cases.
+
+    Attributes:
+        difference: after minus before, with its 95% interval; its count is of the pairs.
+        p: two-sided, adjusted for all figures that are compared.
+        lost, won: of a share of single trials, the cases that got worse and better.
+    """
+
+    suite: str
+    family: str
+    measure: Measure
+    before: float
+    after: float
+    difference: Interval
+    p: float
+    lost: tuple[str, ...] = ()
+    won: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "changed", "unchanged"]:
+        """What became of it; "changed" where neither way is better."""
+        if self.p >= LEVEL or self.difference.value == 0:
+            return "unchanged"
+        if self.measure.better is None:
+            return "changed"
+        return "better" if (self.difference.value > 0) == (self.measure.better == "higher") else "worse"
+
+
+def compare(before: Path, after: Path) -> list[Change]:
+    """All figures of the first system in two runs' folders that both measured on the same cases.
+
+    The systems may go by different names: the first of each run is compared.
+
+    Raises:
+        DataError: a folder holds no results, or they have no case in common, or their splits differ.
+    """
+    old, new = contents(before), contents(after)
+    if old.settings.split != new.settings.split:
+        raise DataError(
+            f"{before} is of the {old.settings.split} split and {after} of {new.settings.split}: no cases in common"
+        )
+    known = {section.suite.name: section for section in old.sections}
+    changes = [
+        change
+        for section in new.sections
+        if section.suite.name in known
+        for change in _changes(known[section.suite.name], section)
+    ]
+    if not changes:
+        raise DataError(f"{before} and {after} have no case in common; run the same suites in both")
+    adjusted = false_discovery_control([change.p for change in changes])
+    return [replace(change, p=float(p)) for change, p in zip(changes, adjusted, strict=True)]
+
+
+def _changes(old: Section, new: Section) -> Iterator[Change]:
+    first, second = _of_first(old), _of_first(new)
+    shared = [place for place in second if place in first]
+    families = list(dict.fromkeys(family for family, _ in shared))
+    for family in [*families, *([ALL] if len(families) > 1 else [])]:
+        pairs = [(first[place], second[place]) for place in shared if family in (ALL, place[0])]
+        for measure in new.suite.measures:
+            change = change_of(pairs, measure, new.suite.name, family)
+            if change is not None:
+                yield change
+
+
+def _of_first(section: Section) -> dict[tuple[str, str], Row]:
+    subject = section.subjects[0]
+    return {(row.family, row.case): row for row in section.rows if row.subject == subject}
+
+
+def change_of(pairs: Sequence[tuple[Row, Row]], measure: Measure, suite: str = "", family: str = "") -> Change | None:
+    """A measure on pairs of rows of the same cases, its p not adjusted; None where no pair could be measured twice."""
+    both = [(row.case, sample(row, measure), sample(other, measure)) for row, other in pairs]
+    found = [(case, old, new) for case, old, new in both if old is not None and new is not None]
+    if not found:
+        return None
+    samples = np.array([(old, new) for _, old, new in found])  # (cases, before and after, value and weight)
+    before, after = (float(statistic(measure, samples[:, side])) for side in (0, 1))
+    drawn = _differences(samples, measure)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    interval = Interval(after - before, float(low), float(high), len(found))
+    if measure.kind == "share" and (samples[..., 1] == 1).all():
+        gained = [case for case, old, new in found if new[0] > old[0]]
+        dropped = [case for case, old, new in found if new[0] < old[0]]
+        changed = len(gained) + len(dropped)
+        p = float(binomtest(len(gained), changed).pvalue) if changed else 1.0
+        lost, won = (gained, dropped) if measure.better == "lower" else (dropped, gained)
+        return Change(suite, family, measure, before, after, interval, p, tuple(lost), tuple(won))
+    side = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    p = min(1.0, 2 * (float(side) + 1) / (DRAWS + 1))
+    return Change(suite, family, measure, before, after, interval, p)
+
+
+def _differences(samples: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
+    """After minus before of `DRAWS` resamples of the cases, pairs staying together."""
+    drawn = samples[np.random.default_rng(0).integers(0, len(samples), (DRAWS, len(samples)))]
+    return statistic(measure, drawn[:, :, 1], axis=1) - statistic(measure, drawn[:, :, 0], axis=1)
+
+
+def grid(changes: Sequence[Change]) -> Grid:
+    """What changed, the surest first, and how much did not, as a table."""
+    head = ["figure", "before", "after", "difference", "p", "pairs", ""]
+    moved = sorted((change for change in changes if change.verdict != "unchanged"), key=lambda change: change.p)
+    return [head, *(_line(change) for change in moved)]
+
+
+def _line(change: Change) -> list[str]:
+    measure = change.measure
+    digits = max(measure.digits, 1 if measure.scale == 100 else measure.digits)
+    before, after = (f"{value * measure.scale:.{digits}f}" for value in (change.before, change.after))
+    name = f"{change.suite}.{change.family}: {title(measure)}"
+    difference = change.difference.text(measure.scale, digits)
+    return [name, before, after, difference, f"{change.p:.2g}", str(change.difference.count), change.verdict]
+
+
+def told(changes: Sequence[Change]) -> list[str]:
+    """The comparison in words: how many figures went which way, and which cases changed sides."""
+    verdicts = [change.verdict for change in changes]
+    kinds = ("better", "worse", "changed", "unchanged")
+    lines = [", ".join(f"{verdicts.count(kind)} {kind}" for kind in kinds if kind in verdicts)]
+    for change in changes:
+        for what, cases in (("worse", change.lost), ("better", change.won)):
+            if cases and change.family != ALL:
+                rest = f" and {len(cases) - LISTED} more" if len(cases) > LISTED else ""
+                lines.append(f"{what}: {change.suite} {change.measure.title}: {', '.join(cases[:LISTED])}{rest}")
+    return lines
+
+
+def gate(found: Contents, bounds: Sequence[str]) -> list[str]:
+    """The bounds that the first system of a run does not keep, each as a line; empty where all is well.
+
+    Args:
+        bounds: "suite.metric=value" over all families, or "suite.family.metric=value", in the units of the report.
+            A metric must not be below its value; one of which less is better, not above.
+
+    Raises:
+        ConfigError: a bound is malformed, names what was not measured, or a metric of which neither way is better.
+    """
+    return [line for bound in bounds if (line := _broken(found, bound)) is not None]
+
+
+def _broken(found: Contents, bound: str) -> str | None:
+    name, _, number = bound.partition("=")
+    parts = name.split(".")
+    try:
+        limit = float(number)
+    except ValueError as error:
+        raise ConfigError(f"{bound!r} is no bound; write suite.metric=value or suite.family.metric=value") from error
+    if len(parts) not in (2, 3):
+        raise ConfigError(f"{bound!r} is no bound; write suite.metric=value or suite.family.metric=value")
+    section = _named({section.suite.name: section for section in found.sections}, parts[0], bound)
+    measure = _named({measure.name: measure for measure in section.measures}, parts[-1], bound)
+    families = section.families(measure)
+    family = parts[1] if len(parts) == 3 else ALL if ALL in families else families[0]
+    subject = section.subjects[0]
+    cells = section.figures.families[subject]
+    interval = _named(
+        {name: cell.figures[measure.name] for name, cell in cells.items() if measure.name in cell.figures},
+        family,
+        bound,
+    )
+    if measure.better is None:
+        raise ConfigError(f"{bound!r}: neither more nor less of {measure.name} is better, so it cannot fail")
+    worse: Callable[[float, float], bool] = operator.lt if measure.better == "higher" else operator.gt
+    if not worse(interval.value * measure.scale, limit):
+        return None
+    side = "below" if measure.better == "higher" else "above"
+    shown = f"{interval.value * measure.scale:.{max(1, measure.digits)}f}"
+    return f"{subject}: {name} is {shown}, {side} {limit:g} ({interval.count} cases)"
+
+
+def _named(known: Mapping[str, T], name: str, bound: str) -> T:
+    if name not in known:
+        raise ConfigError(f"{bound!r}: there is no figure of {name!r}; there are {', '.join(known) or 'none'}")
+    return known[name]

@@ -1,0 +1,96 @@
+"""The conversations of a report: each with its time line and player, what was measured of it and what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from duologue.errors import AudioError
+from duologue.eval.figures import heading
+from duologue.eval.report.contents import Contents, Section
+from duologue.eval.report.html import names, words
+from duologue.eval.report.plots import dot
+from duologue.eval.report.timeline import timeline
+from duologue.eval.suites.base import Row
+
+
+class Room:
+    """How much more audio may go into the page."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, text: str) -> bool:
+        """Whether a text still fits; if so its room is taken."""
+        fits = len(text) <= self.left
+        self.left -= len(text) if fits else 0
+        return fits
+
+
+def conversations(section: Section, contents: Contents, classes: Mapping[str, str], room: Room) -> Iterator[str]:
+    """A conversation of each family with each subject, as far as there is room."""
+    first: dict[str, dict[str, Row]] = {}
+    for row in section.rows:
+        if row.audio is not None:
+            first.setdefault(row.family, {}).setdefault(row.subject, row)
+    for place, (family, rows) in enumerate(first.items()):
+        parts = [_conversation(row, section, contents, classes[subject], room) for subject, row in rows.items()]
+        opened = " open" if place == 0 else ""
+        yield f"<details{opened}><summary>{escape(family)}</summary>{''.join(parts)}</details>"
+
+
+def _conversation(row: Row, section: Section, contents: Contents, css: str, room: Room) -> str:
+    try:
+        drawn = timeline(contents.folder / str(row.audio), row.marks)
+    except AudioError as error:
+        drawn = f'<p class="bad">{escape(str(error))}</p>'
+    if not room.take(drawn):
+        drawn = f'<p class="note">To be heard in <code>{escape(str(row.audio))}</code> beside this page.</p>'
+    return (
+        f"<article><h4>{dot(css)}{escape(row.subject)} <small>{escape(row.case)}</small></h4>{drawn}"
+        f"{_values(row, section)}{''.join(_detail(row.detail))}</article>"
+    )
+
+
+def _values(row: Row, section: Section) -> str:
+    """What was measured of one case."""
+    chips = []
+    for measure in section.suite.measures:
+        value = row.values.get(measure.value)
+        if isinstance(value, bool):
+            chips.append(f"<li>{escape(measure.title)} <b>{'yes' if value else 'no'}</b></li>")
+        elif isinstance(value, int | float) and measure.kind in ("mean", "median"):
+            shown = f"{value * measure.scale:.{measure.digits}f}"
+            chips.append(f"<li>{escape(heading(measure))} <b>{shown}</b></li>")
+    return f'<ul class="chips">{"".join(chips)}</ul>' if chips else ""
+
+
+def _detail(detail: Mapping[str, Any]) -> Iterator[str]:
+    """What a suite tells of a case: lists of records as tables, all else as a list of names and values."""
+    plain = {name: _word(value) for name, value in detail.items() if not _records(value) and value is not None}
+    if plain:
+        yield names(plain)
+    for value in detail.values():
+        if _records(value):
+            heads = list(dict.fromkeys(name for record in value for name in record))
+            cells = [[_word(record.get(name)) for name in heads] for record in value]
+            yield words([[name.replace("_", " ") for name in heads], *cells])
+
+
+def _records(value: object) -> bool:
+    return isinstance(value, Sequence) and bool(value) and all(isinstance(one, Mapping) for one in value)
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_word(one)}" for name, one in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(_word, value))
+    return str(value)
