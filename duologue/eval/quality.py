@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.ndimage import maximum_filter1d
+from scipy.signal import correlate
 
 from duologue.audio.features import HOP, STD, LogMel
 from duologue.audio.vad import frame_levels
@@ -92,6 +93,17 @@ def clipped_share(pcm: Pcm) -> float:
     edges = np.flatnonzero(np.diff(full.astype(np.int8)))
     lengths = edges[1::2] - edges[::2]
     return float(lengths[lengths >= 3].sum() / max(1, len(pcm)))
+
+
+def lag(reference: Pcm, other: Pcm) -> float:
+    """Seconds by which `other` (T,) lies behind `reference` (T,): where their loudness correlates most.
+
+    Loudness and not the waveform, so that it is told of vocoders too, which keep no phases.
+    """
+    window = np.hanning(RATE // 20)
+    loudness = [np.convolve(np.abs(pcm), window / window.sum(), mode="same") for pcm in (reference, other)]
+    first, second = (signal - signal.mean() for signal in loudness)
+    return float(correlate(second, first, method="fft").argmax() - (len(first) - 1)) / RATE
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from scipy.signal import firwin, lfilter
 from duologue.audio.g711 import mulaw_decode, mulaw_encode
 from duologue.codec.base import Codec
 from duologue.errors import ConfigError, ModelError
-from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
+from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard, Timing
 from duologue.systems.registry import load_codec
 
 RATE = 16000
@@ -36,6 +36,22 @@ class Tokens:
     books: int
     cardinality: int
     rate: float
+
+
+@dataclass(frozen=True)
+class Returned:
+    """What came back through a codec.
+
+    Attributes:
+        pcm: as long as what was sent and aligned with it.
+        bits: sent in `seconds`, the last of which are silence that pushes the end of the sound through.
+        compute: seconds that it took.
+    """
+
+    pcm: Pcm
+    bits: int
+    seconds: float
+    compute: float
 
 
 class Coder(ABC):
@@ -140,7 +156,10 @@ class OpusCoder(Coder):
 
 
 class Codec2Coder(Coder):
-    """Codec2 at 3.2 kbit/s, a sinusoidal vocoder for radio: 8 kHz, 64 bits every 20 ms."""
+    """Codec2 at 3.2 kbit/s, a sinusoidal vocoder for radio: 8 kHz, 64 bits every 20 ms.
+
+    The phases of what is unvoiced are drawn from one source for all that runs in a process, so no two runs are equal.
+    """
 
     package: ClassVar[str] = "pycodec2"
     heard = said = 8000
@@ -235,6 +254,20 @@ class CoderSystem(System):
     def open(self, seed: int = 0) -> CoderConversation:
         """Begin a conversation; the seed changes nothing."""
         return CoderConversation(self)
+
+    def play(self, pcm: Pcm) -> Returned:
+        """What becomes of (T,) at 16 kHz in a conversation of its own, laid over the original by `delay`."""
+        frame = self.card.frame
+        heard = np.pad(pcm, (0, self.delay + -(len(pcm) + self.delay) % frame))
+        said, compute = [np.zeros(frame, np.float32)], 0.0
+        with self.open() as conversation:
+            for start in range(0, len(heard), frame):
+                reply = conversation.step(heard[start : start + frame])
+                said.append(reply.pcm)
+                compute += sum(event.compute_ms for event in reply.events if isinstance(event, Timing)) / 1000
+            bits = conversation.bits
+        back = np.concatenate(said)[self.delay : self.delay + len(pcm)]
+        return Returned(back, bits, len(heard) / RATE, compute)
 
     def encode(self, pcm: Pcm) -> NDArray[np.int64]:
         """The codes of (T,) at 16 kHz, (books, frames), as they are sent.

@@ -8,7 +8,7 @@ import pytest
 from duologue.audio.augment import gain
 from duologue.errors import AudioError
 from duologue.eval.metrics import RATE, Pcm
-from duologue.eval.quality import clicks, clipped_share, dnsmos, mel_distance, silence_share
+from duologue.eval.quality import clicks, clipped_share, dnsmos, lag, mel_distance, silence_share
 
 
 def tone(seconds: float = 1.0) -> Pcm:
@@ -55,6 +55,12 @@ def test_spectra_that_differ_by_a_gain_differ_by_so_many_decibels(question: Pcm)
     assert mel_distance(loud, gain(loud, -6)) == pytest.approx(6, abs=0.1)
     with pytest.raises(AudioError, match="equal lengths"):
         mel_distance(question, question[:-160])
+
+
+def test_a_shift_is_measured(question: Pcm) -> None:
+    assert lag(question, question) == 0
+    assert lag(question, np.roll(question, 480)) == pytest.approx(0.03, abs=0.0005)
+    assert lag(question, np.roll(-question, -160)) == pytest.approx(-0.01, abs=0.0005)
 
 
 def test_noise_costs_a_listeners_opinion(question: Pcm) -> None:
