@@ -25,7 +25,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from duologue.audio.files import save
 from duologue.data.splits import Split
 from duologue.errors import ConfigError, DataError, DuologueError
-from duologue.eval.folder import CaseFolder
 from duologue.eval.results import (
     RESULTS,
     Asked,
@@ -105,7 +104,7 @@ class Holder:
         self.setup = setup
         self._systems = dict(setup.systems)
         self._suites = {name: one.suite(setup.split, setup.speech) for name, one in setup.wanted.items()}
-        self._folders = {name: CaseFolder(one.folder) for name, one in setup.wanted.items() if one.folder}
+        self._folders = {name: one.suite.cases_in(one.folder) for name, one in setup.wanted.items() if one.folder}
         self._draw = lru_cache(maxsize=8)(self._draw_afresh)  # one case meets one subject after the other
 
     def suite(self, name: str) -> Suite:
@@ -349,8 +348,9 @@ def _pool(setup: Setup, workers: int) -> ProcessPoolExecutor:
 
 
 def _asked(holder: Holder, name: str) -> Asked:
-    folder = holder.setup.wanted[name].folder
-    return Asked(source=CaseFolder(folder).fingerprint() if folder else "", families=holder.families(name))
+    wanted = holder.setup.wanted[name]
+    source = wanted.suite.cases_in(wanted.folder).fingerprint() if wanted.folder else ""
+    return Asked(source=source, families=holder.families(name))
 
 
 def _subject(holder: Holder, name: str) -> Subject:

@@ -11,7 +11,7 @@ from duologue.errors import ConfigError
 if TYPE_CHECKING:
     from duologue.eval.suites.base import Suite
 
-_ORDER = ("answers", "duplex", "manner", "speech", "codec", "memory", "load")
+_ORDER = ("answers", "duplex", "manner", "speech", "codec", "memory", "load", "fdb")
 SUITES = tuple(name for name in _ORDER if find_spec(f"{__name__}.{name}"))
 """In the order in which a report shows them."""
 

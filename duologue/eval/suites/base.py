@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -114,6 +114,22 @@ class Outcome:
     audio: Pcm | None = None  # (2, T) float32 at 16 kHz, user and system on one time line
 
 
+class Cases(Protocol):
+    """A user's own cases, read from a folder."""
+
+    def families(self) -> dict[str, str]:
+        """The families that occur, and what each is."""
+
+    def names(self, family: str) -> list[str]:
+        """The cases of a family, in order."""
+
+    def draw(self, family: str, index: int) -> Case:
+        """Case number `index` of a family, its audio read."""
+
+    def fingerprint(self) -> str:
+        """A hash of what the cases are made of."""
+
+
 class Suite(ABC):
     """One kind of question, asked of any system.
 
@@ -149,6 +165,17 @@ class Suite(ABC):
     @abstractmethod
     def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
         """Hold the case with a system and judge what it did; raises whatever the system raises."""
+
+    @classmethod
+    def cases_in(cls, folder: Path) -> Cases:
+        """The cases of a user's own folder; in the layout of `eval.folder`, where a suite has none of its own.
+
+        Raises:
+            DataError: the folder is not in that layout.
+        """
+        from duologue.eval.folder import CaseFolder  # which knows what a case is
+
+        return CaseFolder(folder)
 
     def subjects(self, systems: Sequence[str]) -> Sequence[str]:
         """What is judged when these systems are asked for: the systems themselves, unless a suite says otherwise."""
