@@ -40,7 +40,7 @@ config = Curriculum(
             temporal=TransformerConfig(dim=384, layers=6, heads=6, window=256),
             depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
         ),
-        text=LoopConfig(seconds=2700, precision="bf16", validate_every=250, log_every=25),
+        text=LoopConfig(seconds=4500, precision="bf16", validate_every=250, log_every=25),
         listen=LoopConfig(seconds=5100, precision="bf16", validate_every=250, log_every=25, ema=0.995),
         training=ThinkerTraining(compile=True, muon_lr=4e-3),
         text_share=0.3,
@@ -48,8 +48,8 @@ config = Curriculum(
     codec=CodecRecipe(
         size=SpectralConfig(name="box-codec"),
         # No semantic distillation (`semantic` and `teacher` of `CodecTraining`): the box's codec was trained without.
-        whole=LoopConfig(seconds=3600, precision="bf16", validate_every=500, clip=3.0),
-        decoder=LoopConfig(seconds=1800, precision="bf16", validate_every=250, clip=3.0),
+        whole=LoopConfig(seconds=2100, precision="bf16", validate_every=500, clip=3.0),
+        decoder=LoopConfig(seconds=1200, precision="bf16", validate_every=250, clip=3.0),
         decoder_training=CodecTraining(decoder_only=True, lr=4e-4, adversary_from=0),
     ),
     talker=TalkerRecipe(

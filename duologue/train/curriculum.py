@@ -27,9 +27,9 @@ from duologue.data.prepare import PrepareConfig, SceneShards, Shares, dictionary
 from duologue.data.sources import trained_on
 from duologue.data.splits import Split, speaker_split, voice_split
 from duologue.data.synthesize import Line, Voice, random_voice, synthesize
-from duologue.eval.answers import domain_recognizer
 from duologue.eval.free_run import free_run, summarise, turns_of
 from duologue.eval.metrics import word_errors
+from duologue.eval.recognize import domain_recognizer
 from duologue.lm.backbone import Backbone, BackboneConfig
 from duologue.lm.model import SpeechLM, SpeechLMConfig, talker_layout, thinker_layout
 from duologue.lm.pacer import PacerConfig
@@ -87,6 +87,8 @@ class ThinkerRecipe(Settings):
     frames: int = 256
     text_share: float = 0.2
     """Share of text-only steps while listening is learned, so that the answers are not forgotten."""
+    drill_share: float = 0.6
+    """Share of the text-only steps that practise arithmetic and repeating, without conversation around them."""
 
 
 class CodecRecipe(Settings):
@@ -157,15 +159,23 @@ def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, 
 # ---- the thinker ------------------------------------------------------------------------------------------------
 
 
-DRILLS = {"plus": 0.35, "minus": 0.35, "times": 0.1, "repeat": 0.2}
+DRILLS = {"plus": 0.38, "minus": 0.38, "times": 0.08, "repeat": 0.16}
 """What is practised by itself beside whole conversations: what is not remembered but worked out, or said again."""
-DRILL_SHARE = 0.7
+
+
+def _drill(rng: np.random.Generator) -> Sequence[Exchange]:
+    return [domain.sample(rng, "train", str(rng.choice(list(DRILLS), p=list(DRILLS.values()))))]
 
 
 def _draw(rng: np.random.Generator) -> Sequence[Exchange]:
-    if rng.random() < DRILL_SHARE:
-        return [domain.sample(rng, "train", str(rng.choice(list(DRILLS), p=list(DRILLS.values()))))]
     return domain.dialogue(rng, "train", int(rng.integers(1, 6)))
+
+
+def _texts(recipe: ThinkerRecipe, tokenizer: TextTokenizer, share: float) -> dict[str, tuple[Source, float]]:
+    """Sources of text that together make up `share` of the steps; drills come word upon word."""
+    talk = TextDialogues(_draw, tokenizer, recipe.rows, recipe.frames)
+    drills = TextDialogues(_drill, tokenizer, recipe.rows, recipe.frames, stretches=(0.0,))
+    return {"text": (talk, share * (1 - recipe.drill_share)), "drills": (drills, share * recipe.drill_share)}
 
 
 def text_batches(tokenizer: TextTokenizer, split: domain.Split, rows: int, frames: int) -> dict[str, dict[str, Any]]:
@@ -240,8 +250,8 @@ def _thinker(
     recipe = config.thinker
     torch.manual_seed(config.seed)
     model = Backbone(_layout(config, tokenizer, codec), recipe.size)
-    text = TextDialogues(_draw, tokenizer, recipe.rows, recipe.frames)
-    task = ThinkerTask(model, {"text": (text, 1.0)}, recipe.training, lambda model: evaluate_text(model, tokenizer))
+    texts = _texts(recipe, tokenizer, 1.0)
+    task = ThinkerTask(model, texts, recipe.training, lambda model: evaluate_text(model, tokenizer))
     train(task, recipe.text, folder / "text", console=console, recipe=record)
     checkpoint.load_weights(model, folder / "text")
     ears = _ears(config, codec, folder)
@@ -250,7 +260,7 @@ def _thinker(
     held_out = Scenes(_scenes(config, folder, ears, "dev", config.dev_scenes), recipe.rows, recipe.frames)
     sources: dict[str, tuple[Source, float]] = {
         "scenes": (scenes, 1 - recipe.text_share),
-        "text": (text, recipe.text_share),
+        **_texts(recipe, tokenizer, recipe.text_share),
     }
 
     def evaluate(model: Backbone) -> dict[str, float]:

@@ -37,6 +37,7 @@ class TextDialogues(Source):
     Args:
         draw: makes a dialogue from a generator.
         rows, frames: the shape of a batch; dialogues follow one another until a row is full.
+        stretches: mean numbers of empty frames between words, one of which is drawn for each dialogue.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class TextDialogues(Source):
         tokenizer: TextTokenizer,
         rows: int,
         frames: int,
+        stretches: Sequence[float] = (0.0, 0.0, 1.0, 3.0),
     ) -> None:
         self.draw, self.tokenizer, self.rows, self.frames = draw, tokenizer, rows, frames
+        self.stretches = stretches
 
     def batch(self, rng: np.random.Generator) -> Batch:
         heard = np.full((self.rows, self.frames), PAD, dtype=np.int64)
@@ -58,7 +61,7 @@ class TextDialogues(Source):
     def _fill(self, heard: np.ndarray, text: np.ndarray, rng: np.random.Generator) -> None:
         place = 0
         while True:
-            stretch = rng.choice((0.0, 0.0, 0.0, 1.0, 3.0))  # mean empty frames between words in this dialogue
+            stretch = rng.choice(self.stretches)
             for exchange in self.draw(rng):
                 question: list[int] = []
                 for word in exchange.user.split():
