@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +45,11 @@ class PretrainedRecognizer:
     """An automatic-speech-recognition pipeline. These hear a turn as a whole, so all their work comes at its end."""
 
     def __init__(self, model: str) -> None:
-        self._model = model
+        self._transcribe = _load(model, "recogniser", lambda: _pipeline("automatic-speech-recognition", model))
         self._lock = threading.Lock()
 
-    @cached_property
-    def _transcribe(self) -> Any:
-        return _load(self._model, "recogniser", lambda: _pipeline("automatic-speech-recognition", self._model))
-
     def open(self) -> PretrainedRecognition:
-        """Begin with one conversation; the first loads the model."""
+        """Begin with one conversation."""
         return PretrainedRecognition(self)
 
     def transcribe(self, pcm: Pcm) -> str:
@@ -92,25 +87,13 @@ class ChatAnswerer:
     """A causal language model with a chat template, decoded greedily token by token."""
 
     def __init__(self, model: str, instructions: str, longest: int) -> None:
-        self._name = model
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
         self.instructions, self.longest = instructions, longest
-
-    @cached_property
-    def model(self) -> Any:
-        """The network, in evaluation."""
-        from transformers import AutoModelForCausalLM
-
-        return _load(self._name, "text model", lambda: AutoModelForCausalLM.from_pretrained(self._name)).eval()
-
-    @cached_property
-    def tokenizer(self) -> Any:
-        """The tokeniser, which has a chat template."""
-        from transformers import AutoTokenizer
-
-        tokenizer = _load(self._name, "text model", lambda: AutoTokenizer.from_pretrained(self._name))
-        if tokenizer.chat_template is None:
-            raise ModelError(f"{self._name} has no chat template; choose a model that was made to converse")
-        return tokenizer
+        self.tokenizer = _load(model, "text model", lambda: AutoTokenizer.from_pretrained(model))
+        if self.tokenizer.chat_template is None:
+            raise ModelError(f"{model} has no chat template; choose a model that was made to converse")
+        self.model = _load(model, "text model", lambda: AutoModelForCausalLM.from_pretrained(model)).eval()
 
     def open(self, seed: int) -> ChatDialogue:
         """Begin with one conversation; greedy decoding has no use for the seed."""
@@ -169,11 +152,8 @@ class PretrainedSynthesizer:
 
     def __init__(self, model: str) -> None:
         self.voice = model
+        self._synthesise = _load(model, "synthesiser", lambda: _pipeline("text-to-audio", model))
         self._lock = threading.Lock()
-
-    @cached_property
-    def _synthesise(self) -> Any:
-        return _load(self.voice, "synthesiser", lambda: _pipeline("text-to-audio", self.voice))
 
     def speak(self, text: str) -> Iterator[Sound]:
         """A sentence in one piece; a synthesiser that draws at random draws the same for the same sentence."""
