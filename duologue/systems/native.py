@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from duologue.lm.generate import Generator, StepOutput
 from duologue.lm.model import FRAME, RATE, SpeechLM
 from duologue.systems.base import (
     Conversation,
+    Event,
     HeardWord,
     Pcm,
     Reply,
@@ -52,34 +54,37 @@ class NativeConversation(Conversation):
         super().__init__(system.card)
         self._generator = system.generator
         self._state = system.generator.init_state(1, seed)
-        self._user_turn = False
-        self._replying = False
+        self._floor = Floor()
 
     def _answer(self, pcm: Pcm) -> Reply:
         out = self._generator.step(torch.from_numpy(pcm).unsqueeze(0), self._state)
-        reply = Reply(out.pcm[0].numpy())
-        self._note(out, reply)
-        return reply
+        return Reply(out.pcm[0].numpy(), self._floor.follow(out, 0, self.time))
 
-    def _note(self, out: StepOutput, reply: Reply) -> None:
-        """Add the events of a step, cause before effect."""
-        now, add = self.time, reply.events.append
-        if (out.heard[0] or out.turn_end[0]) and not self._user_turn:
-            self._user_turn = True
-            add(Turn(kind="user_started", time=now))
-        for word in out.heard[0]:
-            add(HeardWord(time=now, word=word))
-        if out.turn_end[0]:
-            self._user_turn = False
-            add(Turn(kind="user_stopped", time=now))
-        for word in out.text[0]:
-            add(TextWord(time=now, word=word))
-        if out.speaking[0] and not self._replying:
-            self._replying = True
-            add(Turn(kind="reply_started", time=now))
-        for word, start, end in out.spoken[0]:
-            add(SpokenWord(time=now + start, word=word, end=now + end))
-        if self._replying and (out.ended[0] or not out.speaking[0]):
-            self._replying = False
-            cut = out.cut[0]
-            add(Turn(kind="interrupted" if cut else "reply_ended", time=now if cut else now + FRAME / RATE))
+
+@dataclass
+class Floor:
+    """Who has the floor in one conversation."""
+
+    user_turn: bool = False
+    replying: bool = False
+
+    def follow(self, out: StepOutput, row: int, now: float) -> list[Event]:
+        """The events of a row's step that heard up to `now`, in seconds; cause before effect."""
+        events: list[Event] = []
+        if (out.heard[row] or out.turn_end[row]) and not self.user_turn:
+            self.user_turn = True
+            events.append(Turn(kind="user_started", time=now))
+        events += [HeardWord(time=now, word=word) for word in out.heard[row]]
+        if out.turn_end[row]:
+            self.user_turn = False
+            events.append(Turn(kind="user_stopped", time=now))
+        events += [TextWord(time=now, word=word) for word in out.text[row]]
+        if out.speaking[row] and not self.replying:
+            self.replying = True
+            events.append(Turn(kind="reply_started", time=now))
+        events += [SpokenWord(time=now + start, word=word, end=now + end) for word, start, end in out.spoken[row]]
+        if self.replying and (out.ended[row] or not out.speaking[row]):
+            self.replying = False
+            cut = out.cut[row]
+            events.append(Turn(kind="interrupted" if cut else "reply_ended", time=now if cut else now + FRAME / RATE))
+        return events

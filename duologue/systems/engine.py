@@ -1,0 +1,292 @@
+"""Many conversations with one system in real time: slots on a clock, stepped together on a thread of their own.
+
+A slot is stepped when a whole frame of its user is there. Frames that are ready at the same time share a step, so the
+busier the engine is, the larger its batches are, and a lone conversation waits for nobody. Of a client that is late,
+a slot whose conversation runs hears silence; of one that is early, what has piled up is heard at up to `HASTE` times
+real time, and what would pile up beyond `buffer` seconds is refused.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from duologue.errors import DuologueError
+from duologue.systems.base import Pcm, Reply, System, SystemCard
+from duologue.systems.rows import Rows, Saved, rows_of
+
+HASTE = 8.0
+PATIENCE = 0.5  # of a frame: so much later than its rhythm a client may be before silence is heard instead
+RECENT = 512  # steps over which lateness is judged
+
+
+class EngineFullError(DuologueError):
+    """Every slot holds a conversation."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One step of one slot.
+
+    Attributes:
+        reply: what the system said in it.
+        silence: the client was late, and silence was heard for it.
+        waited: seconds from the moment at which the step was due to that at which it was done.
+    """
+
+    reply: Reply
+    silence: bool
+    waited: float
+
+
+Listener = Callable[[Heard | Exception], None]
+"""Called on the engine's thread with every step of a slot, or with the error that ended its conversation."""
+
+
+@dataclass
+class Statistics:
+    """What an engine has done since it started."""
+
+    steps: int = 0
+    frames: int = 0
+    silences: int = 0  # frames that a late client did not send in time
+    late: int = 0  # frames that were not done within the time of one frame after they were due
+    refused: int = 0  # frames of clients that were too early
+    failures: int = 0  # conversations that ended with an error
+    seconds: float = 0.0  # spent in steps
+
+
+class Slot:
+    """One conversation's place in an engine. All methods may be called from any thread and return at once.
+
+    Attributes:
+        fills: whether the conversation goes on in silence while the client sends nothing; else it pauses.
+    """
+
+    def __init__(self, engine: Engine, row: int, listener: Listener) -> None:
+        self.engine, self.row, self.listener = engine, row, listener
+        self.fills = False
+        self._frames: deque[tuple[Pcm, float]] = deque()  # with the time at which each came
+        self._rhythm: float | None = None  # when the next frame is to be heard in real time
+        self._stepped = -np.inf  # when the last one was
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be heard."""
+        return len(self._frames)
+
+    def push(self, pcm: Pcm) -> bool:
+        """The user's next frame, (frame,) float32; False where the buffer is full and the frame is dropped."""
+        return self.engine._push(self, pcm)
+
+    def run(self, fills: bool) -> None:
+        """Let the conversation go on in silence while nothing comes, or let it pause then."""
+        self.engine._change(self, fills)
+
+    def drop(self) -> None:
+        """Forget the frames that wait."""
+        self.engine._drop(self)
+
+    def hush(self) -> bool:
+        """Stop the reply that sounds; False where the system can't be stopped, and only its sound can be dropped."""
+        return self.engine._between_steps(lambda rows: rows.hush(self.row))
+
+    def read(self, text: str) -> bool:
+        """Give text to the conversation; False where the system takes none."""
+        return self.engine._between_steps(lambda rows: rows.read(self.row, text))
+
+    def leave(self) -> None:
+        """End the conversation and free the slot; leaving twice is harmless."""
+        self.engine._leave(self)
+
+    def park(self) -> Saved:
+        """End the conversation here so that `Engine.join` can go on with it; frees the slot."""
+        return self.engine._park(self)
+
+
+class Engine:
+    """Up to `slots` conversations with a system. `start` it, `join` it, and `stop` it."""
+
+    def __init__(self, system: System, slots: int, buffer: float = 30.0) -> None:
+        self.card: SystemCard = system.card
+        self.capacity = slots
+        self.frame_seconds = self.card.frame / self.card.sample_rate
+        self.statistics = Statistics()
+        self.observe: Callable[[float], None] = lambda seconds: None
+        """Called with the seconds that each step took."""
+        self._rows: Rows = rows_of(system, slots)
+        self._limit = max(1, round(buffer / self.frame_seconds))
+        self._free = deque(range(slots))
+        self._slots: dict[int, Slot] = {}
+        self._recent: deque[tuple[int, int]] = deque(maxlen=RECENT)  # frames and late frames of each step
+        self._wake = threading.Condition()  # guards slots and queues; never held during a step
+        self._stepping = threading.Lock()  # guards the rows; held during a step
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=f"engine {self.card.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after the step that it is at."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify()
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def taken(self) -> int:
+        return len(self._slots)
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait to be heard, in all slots."""
+        with self._wake:
+            return sum(slot.waiting for slot in self._slots.values())
+
+    @property
+    def lateness(self) -> float:
+        """The share of late frames among those of the last steps."""
+        frames, late = (sum(counts) for counts in zip(*self._recent, strict=True)) if self._recent else (0, 0)
+        return late / max(1, frames)
+
+    def join(self, listener: Listener, seed: int = 0, saved: Saved | None = None) -> Slot:
+        """Begin a conversation, or go on with one that was parked. May wait for the step under way.
+
+        Raises:
+            EngineFullError: no slot is free.
+        """
+        with self._stepping:
+            with self._wake:
+                if not self._free:
+                    raise EngineFullError(f"all {self.capacity} slots of {self.card.name} are taken; try again later")
+                row = self._free.popleft()
+            try:
+                if saved is None:
+                    self._rows.open(row, seed)
+                else:
+                    self._rows.restore(row, saved)
+            except BaseException:
+                self._free.append(row)
+                raise
+            slot = Slot(self, row, listener)
+            with self._wake:
+                self._slots[row] = slot
+        return slot
+
+    def _push(self, slot: Slot, pcm: Pcm) -> bool:
+        with self._wake:
+            if slot.waiting >= self._limit:
+                self.statistics.refused += 1
+                return False
+            slot._frames.append((pcm, time.monotonic()))
+            self._wake.notify()
+        return True
+
+    def _change(self, slot: Slot, fills: bool) -> None:
+        with self._wake:
+            if fills and not slot.fills:
+                slot._rhythm = time.monotonic()
+            slot.fills = fills
+            self._wake.notify()
+
+    def _drop(self, slot: Slot) -> None:
+        with self._wake:
+            slot._frames.clear()
+
+    def _between_steps(self, do: Callable[[Rows], bool]) -> bool:
+        with self._stepping:
+            return do(self._rows)
+
+    def _leave(self, slot: Slot) -> None:
+        if self._slots.get(slot.row) is slot:
+            with self._stepping:
+                self._release(slot)
+                self._rows.close(slot.row)
+                self._free.append(slot.row)
+
+    def _park(self, slot: Slot) -> Saved:
+        with self._stepping:
+            self._release(slot)
+            saved = self._rows.save(slot.row)
+            self._free.append(slot.row)
+        return saved
+
+    def _release(self, slot: Slot) -> None:
+        with self._wake:
+            del self._slots[slot.row]
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if self._stopped:
+                    return
+                now = time.monotonic()
+                wait = min((self._due(slot) - now for slot in self._slots.values()), default=np.inf)
+                if wait > 0:
+                    self._wake.wait(None if wait == np.inf else wait)
+                    continue
+            with self._stepping:
+                self._step()
+
+    def _due(self, slot: Slot) -> float:
+        """When a slot may take its next step, as far as it is known by now."""
+        if slot._frames:
+            return max(slot._frames[0][1], slot._stepped + self.frame_seconds / HASTE)
+        if slot.fills and slot._rhythm is not None:
+            return slot._rhythm + PATIENCE * self.frame_seconds
+        return np.inf
+
+    def _step(self) -> None:
+        """Step every slot that is due."""
+        heard: dict[int, Pcm] = {}
+        taken: list[tuple[Slot, bool, float]] = []
+        begin = time.monotonic()
+        with self._wake:
+            for row, slot in self._slots.items():
+                due = self._due(slot)
+                if due > begin:
+                    continue
+                taken.append((slot, not slot._frames, due))
+                heard[row] = slot._frames.popleft()[0] if slot._frames else np.zeros(self.card.frame, np.float32)
+                slot._stepped = begin
+                # A client that was away for long does not get all of its silence at once when it is back.
+                after = begin if slot._rhythm is None else slot._rhythm
+                slot._rhythm = min(max(after, begin - self.frame_seconds), begin) + self.frame_seconds
+        replies = self._rows.step(heard)
+        end = time.monotonic()
+        late = 0
+        for slot, silence, due in taken:
+            reply = replies[slot.row]
+            if isinstance(reply, Exception):
+                self._fail(slot, reply)
+                continue
+            late += end - due > self.frame_seconds
+            slot.listener(Heard(reply, silence, end - due))
+        self._count(len(taken), sum(silence for _, silence, _ in taken), late, end - begin)
+
+    def _fail(self, slot: Slot, error: Exception) -> None:
+        self.statistics.failures += 1
+        self._release(slot)
+        self._rows.close(slot.row)
+        self._free.append(slot.row)
+        slot.listener(error)
+
+    def _count(self, frames: int, silences: int, late: int, seconds: float) -> None:
+        statistics = self.statistics
+        statistics.steps += 1
+        statistics.frames += frames
+        statistics.silences += silences
+        statistics.late += late
+        statistics.seconds += seconds
+        self._recent.append((frames, late))
+        self.observe(seconds)

@@ -1,0 +1,190 @@
+"""The conversations of one system as rows that are stepped together.
+
+`NativeRows` takes one batched step of the model for all of them. `SingleRows` serves any other system through the same
+interface, one conversation after the other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from duologue.lm.generate import ConversationState
+from duologue.lm.model import FRAME, FRAME_RATE
+from duologue.lm.text import CUT
+from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
+from duologue.systems.native import Floor, NativeSystem
+
+Saved = object
+"""A conversation outside of the batch; only the rows that saved it can read it."""
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A conversation that also takes text of the user, between two frames."""
+
+    def read(self, text: str) -> None: ...
+
+
+class Rows(ABC):
+    """A fixed number of rows; each is free or holds one conversation. Used from one thread at a time."""
+
+    card: SystemCard
+    size: int
+
+    @abstractmethod
+    def open(self, row: int, seed: int) -> None:
+        """Begin a conversation in a row, whatever was in it before."""
+
+    @abstractmethod
+    def close(self, row: int) -> None:
+        """Free a row."""
+
+    @abstractmethod
+    def step(self, heard: Mapping[int, Pcm]) -> dict[int, Reply | Exception]:
+        """One frame of the rows named; the others sleep. A row that failed gets its error and must be closed."""
+
+    @abstractmethod
+    def hush(self, row: int) -> bool:
+        """Stop the reply that sounds, as if the user had spoken over it; False where the system can't be stopped."""
+
+    @abstractmethod
+    def read(self, row: int, text: str) -> bool:
+        """Give the user's text to the conversation; False where it takes none."""
+
+    @abstractmethod
+    def save(self, row: int) -> Saved:
+        """Take a conversation out of its row and free the row."""
+
+    @abstractmethod
+    def restore(self, row: int, saved: Saved) -> None:
+        """Go on with a saved conversation in a row."""
+
+
+def rows_of(system: System, size: int) -> Rows:
+    """`size` rows of a system, batched where it can."""
+    return NativeRows(system, size) if isinstance(system, NativeSystem) else SingleRows(system, size)
+
+
+class SingleRows(Rows):
+    """Conversations of any system, stepped one by one."""
+
+    def __init__(self, system: System, size: int) -> None:
+        self.card, self.size = system.card, size
+        self._system = system
+        self._conversations: dict[int, Conversation] = {}
+
+    def open(self, row: int, seed: int) -> None:
+        self.close(row)
+        self._conversations[row] = self._system.open(seed)
+
+    def close(self, row: int) -> None:
+        if row in self._conversations:
+            self._conversations.pop(row).close()
+
+    def step(self, heard: Mapping[int, Pcm]) -> dict[int, Reply | Exception]:
+        replies: dict[int, Reply | Exception] = {}
+        for row, pcm in heard.items():
+            try:
+                replies[row] = self._conversations[row].step(pcm)
+            except Exception as error:  # whatever a system does wrong, the other conversations go on
+                replies[row] = error
+        return replies
+
+    def hush(self, row: int) -> bool:
+        return False
+
+    def read(self, row: int, text: str) -> bool:
+        conversation = self._conversations[row]
+        if not isinstance(conversation, Reads):
+            return False
+        conversation.read(text)
+        return True
+
+    def save(self, row: int) -> Saved:
+        return self._conversations.pop(row)
+
+    def restore(self, row: int, saved: Saved) -> None:
+        assert isinstance(saved, Conversation)
+        self.close(row)
+        self._conversations[row] = saved
+
+
+@dataclass(frozen=True)
+class _SavedRow:
+    tensors: dict[str, Tensor]
+    floor: Floor
+    heard: int
+
+
+class NativeRows(Rows):
+    """One state of `size` rows, one step for all of them.
+
+    A step leaves tensors in the state that only PyTorch's inference mode may change, so all of this runs in it.
+    """
+
+    def __init__(self, system: NativeSystem, size: int) -> None:
+        self.card, self.size = system.card, size
+        self._generator = system.generator
+        self._state: ConversationState = system.generator.init_state(size)
+        self._floors = [Floor() for _ in range(size)]
+        self._heard = [0] * size  # frames
+        written = [stream.name for stream, _ in system.generator.model.config.thinker_layout.written]
+        self._text = written.index("text")
+
+    def _only(self, row: int) -> Tensor:
+        return torch.arange(self.size) == row
+
+    @torch.inference_mode()
+    def open(self, row: int, seed: int) -> None:
+        self._state.reset(self._only(row))
+        self._state.thinker.seed[row] = self._state.talker.seed[row] = seed
+        self._floors[row], self._heard[row] = Floor(), 0
+
+    def close(self, row: int) -> None:
+        """Nothing of it is left for whoever comes next: `open` and `restore` overwrite the whole row."""
+
+    @torch.inference_mode()
+    def step(self, heard: Mapping[int, Pcm]) -> dict[int, Reply | Exception]:
+        pcm = torch.zeros(self.size, FRAME)
+        active = torch.zeros(self.size, dtype=torch.bool)
+        for row, frame in heard.items():
+            pcm[row], active[row] = torch.from_numpy(frame), True
+        try:
+            out = self._generator.step(pcm, self._state, active)
+        except Exception as error:  # a step that broke off leaves every row that took part between two frames
+            return dict.fromkeys(heard, error)
+        replies: dict[int, Reply | Exception] = {}
+        for row in heard:
+            self._heard[row] += 1
+            events = self._floors[row].follow(out, row, self._heard[row] / FRAME_RATE)
+            replies[row] = Reply(out.pcm[row].numpy().copy(), events)
+        return replies
+
+    @torch.inference_mode()
+    def hush(self, row: int) -> bool:
+        """The thinker is told that it wrote the token with which it stops by itself when it is spoken over."""
+        state = self._state
+        state.reader.reset(self._only(row))
+        state.speaking[row] = state.replying[row] = 0
+        state.thinker.written[row, self._text, 0] = CUT + 1
+        self._floors[row].replying = False
+        return True
+
+    def read(self, row: int, text: str) -> bool:
+        return False
+
+    @torch.inference_mode()
+    def save(self, row: int) -> Saved:
+        return _SavedRow(self._state.save(row), replace(self._floors[row]), self._heard[row])
+
+    @torch.inference_mode()
+    def restore(self, row: int, saved: Saved) -> None:
+        assert isinstance(saved, _SavedRow)
+        self._state.restore(row, saved.tensors)
+        self._floors[row], self._heard[row] = replace(saved.floor), saved.heard
