@@ -76,12 +76,18 @@ class Coder(ABC):
     def __init__(self) -> None:
         self.bits = 0
         """Sent so far."""
-        self.codes: list[NDArray[np.int64]] = []
-        """Of the frames since they were last taken away, (books,) each."""
 
     @abstractmethod
     def push(self, pcm: Pcm) -> Pcm:
         """A frame (frame,) there and back: the samples that are ready."""
+
+    def encode(self, pcm: Pcm) -> NDArray[np.int64]:
+        """The tokens (books, frames) that whole frames (frames * frame,) are sent as, by a coder that heard nothing.
+
+        Raises:
+            ModelError: it sends no tokens.
+        """
+        raise ModelError("this codec sends no tokens; only its sound can be judged")
 
 
 class NeuralCoder(Coder):
@@ -101,10 +107,15 @@ class NeuralCoder(Coder):
         import torch
 
         codes = self._codec.encode_step(torch.from_numpy(pcm)[None], self._encoder)
-        self.codes.append(codes[0, :, 0].numpy())
         self.bits += self._bits
         back: Pcm = self._codec.decode_step(codes, self._decoder)[0].numpy()
         return back
+
+    def encode(self, pcm: Pcm) -> NDArray[np.int64]:
+        import torch
+
+        codes: NDArray[np.int64] = self._codec.encode(torch.from_numpy(pcm)[None])[0].numpy()
+        return codes
 
 
 class G711Coder(Coder):
@@ -177,9 +188,12 @@ class Codec2Coder(Coder):
     def push(self, pcm: Pcm) -> Pcm:
         packet: bytes = self._codec.encode(_int16(pcm))
         self.bits += 8 * len(packet)
-        self.codes.append(np.frombuffer(packet, np.uint8).astype(np.int64))
         back: Pcm = (self._codec.decode(packet) / 32768).astype(np.float32)
         return back
+
+    def encode(self, pcm: Pcm) -> NDArray[np.int64]:
+        packets = [self._codec.encode(_int16(frame)) for frame in pcm.reshape(-1, self.frame)]
+        return np.stack([np.frombuffer(packet, np.uint8) for packet in packets], axis=1).astype(np.int64)
 
 
 PEERS: dict[str, type[G711Coder | OpusCoder | Codec2Coder]] = {
@@ -270,21 +284,14 @@ class CoderSystem(System):
         return Returned(back, bits, len(heard) / RATE, compute)
 
     def encode(self, pcm: Pcm) -> NDArray[np.int64]:
-        """The codes of (T,) at 16 kHz, (books, frames), as they are sent.
+        """The tokens of (T,) at 16 kHz, (books, frames), as they are sent; silence fills up the last frame.
 
         Raises:
-            ModelError: its code is not one of tokens.
+            ModelError: it sends no tokens.
         """
-        if self.tokens is None:
-            raise ModelError(f"{self.card.name} sends no tokens; only its sound can be judged")
-        frame = self.card.frame
-        codes: list[NDArray[np.int64]] = []
-        with self.open() as conversation:
-            for start in range(0, len(pcm), frame):
-                chunk = pcm[start : start + frame]
-                conversation.step(np.pad(chunk, (0, frame - len(chunk))))
-                codes += conversation.codes
-        return np.stack(codes, axis=1) if codes else np.zeros((self.tokens.books, 0), np.int64)
+        coder = self.make()
+        whole = np.pad(pcm, (0, -len(pcm) % self.card.frame))
+        return coder.encode(_Converter(RATE, coder.heard).push(whole))
 
 
 class CoderConversation(Conversation):
@@ -295,18 +302,12 @@ class CoderConversation(Conversation):
         self._line = _Line(system.make(), system.withheld)
 
     def _answer(self, pcm: Pcm) -> Reply:
-        self._line.coder.codes = []
         return Reply(self._line.push(pcm))
 
     @property
     def bits(self) -> int:
         """Sent so far."""
         return self._line.coder.bits
-
-    @property
-    def codes(self) -> list[NDArray[np.int64]]:
-        """Those sent in the last step, (books,) each."""
-        return self._line.coder.codes
 
 
 class _Converter:

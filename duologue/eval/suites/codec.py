@@ -1,0 +1,189 @@
+"""The codec suite: what of speech comes back through a codec, as it runs in a call.
+
+Every codec is a system that says back what it hears (`systems.coders`), streamed frame by frame; what came back is laid
+over the original by the delay on its card, and `lag` shows what was wrong about that. Our codec stands beside Opus at
+6 kbit/s, G.711 and Codec2 on the same held-out clips of synthetic voices and of people.
+
+    PESQ-WB, STOI      quality and intelligibility beside the original (ITU-T P.862.2; Taal et al. 2011)
+    mel distance       mean difference of log-mel spectra
+    F0 RMSE, r         of the fundamental frequency, where both are voiced
+    SECS               cosine of the speakers' embeddings before and after (Resemblyzer)
+    delta WER          words that two recognisers get wrong after the codec, less those they get wrong before it
+    model kbit/s       what a small language model needs for its tokens (`modelability`)
+    RTF                computing per second of speech, on one thread
+
+Your own cases: audio "clip"; facts {"text": "what is said in it"} if words are to be counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+
+from duologue.data.splits import Split
+from duologue.errors import ConfigError
+from duologue.eval.clips import ClipDrawer, Group
+from duologue.eval.metrics import RATE, Pcm, codebook_use, pesq, sound_bounds, stoi, word_errors
+from duologue.eval.modelability import TokenModel
+from duologue.eval.prosody import compare_f0
+from duologue.eval.quality import lag, mel_distance
+from duologue.eval.recognize import GeneralRecognizer, Recognizer, domain_recognizer, normalize
+from duologue.eval.speakers import SHORTEST as VOICE_SECONDS
+from duologue.eval.speakers import similarity
+from duologue.eval.suites.base import Case, Measure, Outcome, Suite, Value
+from duologue.systems.base import System
+from duologue.systems.coders import CoderSystem, peers
+from duologue.systems.registry import is_named
+
+SHORTEST = 1.0  # seconds of a clip whose quality and intelligibility can be told
+LEARNED = 150  # clips of training voices, some six minutes, that the small language model hears about four times
+
+
+def _mean(name: str, title: str, digits: int = 2, better: Any = "higher", **more: Any) -> Measure:
+    return Measure(name=name, title=title, kind="mean", digits=digits, better=better, **more)
+
+
+def _words(name: str, title: str, of: str, recognizer: str, better: Any = "lower") -> Measure:
+    over = f"{recognizer}_words"
+    percent: dict[str, Any] = {"unit": "%", "scale": 100, "digits": 1}
+    return Measure(name=name, title=title, kind="ratio", of=of, over=over, better=better, recognised=True, **percent)
+
+
+class CodecSuite(Suite):
+    """What a codec keeps of held-out speech."""
+
+    name = "codec"
+    title = "Codecs: what of speech comes back"
+    default_cases = 6
+    measures: ClassVar[tuple[Measure, ...]] = (
+        _mean("pesq", "PESQ-WB"),
+        _mean("stoi", "STOI", 3),
+        _mean("mel", "mel distance", 1, "lower", unit="dB"),
+        _mean("f0_rmse", "F0 RMSE", 0, "lower", unit="cents"),
+        _mean("f0_correlation", "F0 correlation"),
+        _mean("secs", "SECS"),
+        _words("delta_wer_domain", "delta WER, domain", "domain_added", "domain"),
+        _words("delta_wer_general", "delta WER, general", "general_added", "general"),
+        _words("wer_domain", "WER of the original, domain", "domain_before", "domain", None),
+        _words("wer_general", "WER of the original, general", "general_before", "general", None),
+        Measure(name="kbps", title="bitrate", kind="ratio", of="bits", over="seconds", unit="kbit/s", scale=1e-3,
+                digits=2, better="lower"),
+        Measure(name="model_kbps", title="model needs", kind="ratio", of="model_bits", over="model_seconds",
+                unit="kbit/s", scale=1e-3, digits=2, better="lower"),
+        _mean("codebook_use", "codes used", 0, unit="%", scale=100),
+        _mean("perplexity", "perplexity of a book", 0, None),
+        _mean("delay", "delay", 0, "lower", unit="ms"),
+        _mean("lag", "of it not on the card", 1, None, unit="ms"),
+        Measure(name="rtf", title="RTF", kind="ratio", of="compute", over="seconds", digits=3, better="lower"),
+    )  # fmt: skip
+
+    def __init__(self, split: Split = "dev", speech: Path | None = None) -> None:
+        super().__init__(split, speech)
+        self._transcripts: dict[tuple[str, str], str] = {}
+
+    def families(self) -> dict[str, str]:
+        return dict(self.drawer.groups())
+
+    @cached_property
+    def drawer(self) -> ClipDrawer:
+        """What draws the clips."""
+        return ClipDrawer(self.split, self.speech)
+
+    def subjects(self, systems: Sequence[str]) -> Sequence[str]:
+        """The codecs inside of models and those named themselves, then the peers that are installed."""
+        ours = [name if is_named(name) else f"codec:{name}" for name in systems]
+        named = [name for name in ours if name.startswith("codec:")]
+        return list(dict.fromkeys([*named, *(f"codec:{name}" for name in peers())]))
+
+    def draw(self, family: str, index: int) -> Case:
+        clip = self.drawer.draw(cast(Group, family), index)
+        # the domain's recogniser cannot know the words of a book
+        facts = {"text": clip.text, "voice": clip.voice, "domain": family != "reading"}
+        return Case(family, f"{family}/{index}", {"clip": clip.pcm}, facts)
+
+    def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
+        if not isinstance(system, CoderSystem):
+            raise ConfigError(f"{system.card.name} is no codec; name one as codec:box, codec:FOLDER or codec:opus")
+        before, back = case.audio["clip"], system.play(case.audio["clip"])
+        after = back.pcm
+        values: dict[str, Value] = {
+            "bits": back.bits,
+            "seconds": back.seconds,
+            "compute": back.compute,
+            "delay": system.card.latency_ms,
+        }
+        values |= _sound(before, after)
+        detail: dict[str, Any] = {name: case.facts.get(name) for name in ("text", "voice")}
+        text = normalize(case.facts.get("text", ""))
+        if text:
+            for name in ("domain", "general") if case.facts.get("domain") else ("general",):
+                said, heard = self._transcript(name, case), _recognizer(name).transcribe(after)
+                detail |= {f"{name}_before": said, f"{name}_after": heard}
+                values |= _wer(name, text, said, heard)
+        if system.tokens is not None:
+            values |= _tokens(system, before)
+        return Outcome(values, detail, audio=np.stack([before, after]))
+
+    def _transcript(self, recognizer: str, case: Case) -> str:
+        """What a recogniser hears in the original; once for all codecs."""
+        key = recognizer, case.name
+        if key not in self._transcripts:
+            self._transcripts[key] = _recognizer(recognizer).transcribe(case.audio["clip"])
+        return self._transcripts[key]
+
+
+def _sound(before: Pcm, after: Pcm) -> dict[str, Value]:
+    """What is told by comparing two aligned sounds, as far as the first is long enough for it."""
+    values: dict[str, Value] = {"mel": mel_distance(before, after), "lag": 1000 * lag(before, after)}
+    bounds, heard = sound_bounds(before), sound_bounds(after)
+    if bounds is None or heard is None:
+        return values
+    if bounds[1] - bounds[0] >= SHORTEST:
+        values |= {"pesq": pesq(before, after), "stoi": stoi(before, after)}
+    if min(end - start for start, end in (bounds, heard)) >= VOICE_SECONDS:
+        values["secs"] = similarity(before, after)
+    match = compare_f0(before, after)
+    if match is not None:
+        values |= {"f0_rmse": match.rmse, "f0_correlation": match.correlation}
+    return values
+
+
+def _wer(name: str, text: str, before: str, after: str) -> dict[str, Value]:
+    counts = [word_errors([text], [heard]) for heard in (before, after)]
+    first, second = (round(one.rate * one.words) for one in counts)
+    return {f"{name}_before": first, f"{name}_added": second - first, f"{name}_words": counts[0].words}
+
+
+def _tokens(system: CoderSystem, clip: Pcm) -> dict[str, Value]:
+    model, use, perplexity = _model(system)
+    codes = system.encode(clip)
+    bits = {"model_bits": model.bits(codes), "model_seconds": len(clip) / RATE}
+    return {**bits, "codebook_use": use, "perplexity": perplexity}
+
+
+@lru_cache(maxsize=4)
+def _model(system: CoderSystem) -> tuple[TokenModel, float, float]:
+    """A language model of a codec's tokens; the share of the codes in use and their perplexity, means over books.
+
+    All are of the same clips of training voices, so that no case has to be long enough to show a book's use.
+    """
+    assert system.tokens is not None
+    corpus = [system.encode(clip) for clip in _corpus()]
+    books = codebook_use(np.concatenate(corpus, axis=1), system.tokens.cardinality)
+    use, perplexity = (float(np.mean(values)) for values in zip(*((b.use, b.perplexity) for b in books), strict=True))
+    return TokenModel(system.tokens, corpus), use, perplexity
+
+
+@lru_cache(maxsize=1)
+def _corpus() -> list[Pcm]:
+    drawer = ClipDrawer("train")
+    return [drawer.draw("synthetic", index).pcm for index in range(LEARNED)]
+
+
+@lru_cache(maxsize=2)
+def _recognizer(name: str) -> Recognizer:
+    return domain_recognizer() if name == "domain" else GeneralRecognizer()
