@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -33,12 +33,13 @@ from duologue.data.splits import ASSISTANT, Split, speaker_split, voice_split
 from duologue.data.synthesize import speak
 from duologue.data.voices import ENGINES, Voice, voices
 from duologue.errors import DataError, DuologueError
-from duologue.eval.answers import domain_recognizer
-from duologue.eval.metrics import RATE, Pcm, bootstrap, codebook_use, pesq, ratio, stoi, word_errors
-from duologue.eval.recognize import GeneralRecognizer, Recognizer, normalize
-from duologue.eval.report import Figures, Grid, cell, markdown_table, plain, terminal_table
+from duologue.eval.metrics import RATE, Interval, Pcm, bootstrap, codebook_use, pesq, ratio, stoi, word_errors
+from duologue.eval.recognize import GeneralRecognizer, Recognizer, domain_recognizer, normalize
+from duologue.eval.report.contents import Grid
+from duologue.eval.report.text import markdown_table, terminal_table
 from duologue.systems.registry import load_codec
 
+Figures = dict[str, Any]
 Group = Literal["assistant", "synthetic", "reading", "words"]
 GROUPS: dict[Group, str] = {
     "assistant": "the assistant's voice, replies of the domain",
@@ -215,6 +216,17 @@ def _grids(summary: dict[str, Figures]) -> list[tuple[str, Grid]]:
         use, perplexity = (" ".join(f"{x:.0f}" for x in values) for values in _percent(figures))
         books.append([group, str(figures["frames"]), use, perplexity])
     return [("Sound", sound), ("Codebooks", books)]
+
+
+def plain(interval: Interval) -> dict[str, float]:
+    """An interval as it is written to JSON."""
+    return {name: round(value, 4) for name, value in vars(interval).items()}
+
+
+def cell(figures: Figures, name: str, scale: float = 1, digits: int = 0) -> str:
+    """A figure as it is printed, with its interval; empty where it was not measured."""
+    found = figures.get(name)
+    return "" if found is None else Interval(**found).text(scale, digits)
 
 
 def _percent(figures: Figures) -> tuple[list[float], list[float]]:

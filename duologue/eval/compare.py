@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, false_discovery_control
 
 from duologue.errors import ConfigError, DataError
-from duologue.eval.figures import ALL, sample, statistic
+from duologue.eval.figures import ALL, counting, sample, statistic
 from duologue.eval.metrics import Interval
 from duologue.eval.report.contents import Contents, Grid, Section, contents, title
 from duologue.eval.suites.base import Measure, Row
@@ -90,10 +90,12 @@ def _changes(old: Section, new: Section) -> Iterator[Change]:
     first, second = _of_first(old), _of_first(new)
     shared = [place for place in second if place in first]
     families = list(dict.fromkeys(family for family, _ in shared))
+    counts = counting([*old.rows, *new.rows], new.suite.measures)
     for family in [*families, *([ALL] if len(families) > 1 else [])]:
         pairs = [(first[place], second[place]) for place in shared if family in (ALL, place[0])]
         for measure in new.suite.measures:
-            change = change_of(pairs, measure, new.suite.name, family)
+            relevant = [pair for pair in pairs if all(counts(row, measure) for row in pair)]
+            change = change_of(relevant, measure, new.suite.name, family)
             if change is not None:
                 yield change
 

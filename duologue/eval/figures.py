@@ -6,7 +6,7 @@ conversation stays together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -31,6 +31,8 @@ class Cell:
 
 Cells = dict[str, dict[str, Cell]]
 """Subject -> family -> cell."""
+Counts = Callable[[Row, Measure], bool]
+"""Whether a row counts for a measure."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,21 @@ def figure(rows: Iterable[Row], measure: Measure) -> Interval | None:
     return bootstrap(samples, partial(statistic, measure))
 
 
-def cell(rows: Sequence[Row], measures: Iterable[Measure]) -> Cell:
+def counting(rows: Iterable[Row], measures: Sequence[Measure]) -> Counts:
+    """Tells whether a row of a suite counts for a measure at all, given all rows of all subjects.
+
+    A failed case counts only where the cases of its family are measured in this way: who failed at a greeting was never
+    asked to yield. If nobody held any case of its family, it counts everywhere.
+    """
+    fine = [row for row in rows if row.error is None]
+    held = {row.family for row in fine}
+    known = {(row.family, one.name) for row in fine for one in measures if sample(row, one) is not None}
+    return lambda row, one: row.error is None or row.family not in held or (row.family, one.name) in known
+
+
+def cell(rows: Sequence[Row], measures: Iterable[Measure], counts: Counts) -> Cell:
     """All figures of some rows of one subject."""
-    found = {measure.name: figure(rows, measure) for measure in measures}
+    found = {one.name: figure([row for row in rows if counts(row, one)], one) for one in measures}
     figures = {name: interval for name, interval in found.items() if interval is not None}
     return Cell(len(rows), sum(row.error is not None for row in rows), figures)
 
@@ -102,6 +116,7 @@ def cell(rows: Sequence[Row], measures: Iterable[Measure]) -> Cell:
 def summarise(rows: Iterable[Row], suite: type[Suite]) -> SuiteFigures:
     """All figures of a suite, subjects and families in the order of their first rows."""
     mine = [row for row in rows if row.suite == suite.name]
+    counts = counting(mine, suite.measures)
     families: Cells = {}
     groups: Cells = {}
     for subject in dict.fromkeys(row.subject for row in mine):
@@ -109,11 +124,11 @@ def summarise(rows: Iterable[Row], suite: type[Suite]) -> SuiteFigures:
         parts = _parts(held, [row.family for row in held])
         if len(parts) > 1:
             parts[ALL] = held
-        families[subject] = {name: cell(part, suite.measures) for name, part in parts.items()}
+        families[subject] = {name: cell(part, suite.measures, counts) for name, part in parts.items()}
         for group in suite.groups:
             named = [row for row in held if isinstance(row.values.get(group), str)]
             by_name = sorted(_parts(named, [f"{group}: {row.values[group]}" for row in named]).items())
-            cells = {name: cell(part, suite.measures) for name, part in by_name}
+            cells = {name: cell(part, suite.measures, counts) for name, part in by_name}
             groups.setdefault(subject, {}).update(cells)
     return SuiteFigures(families, groups)
 

@@ -22,9 +22,9 @@ from duologue.atomic import write_text
 from duologue.data.splits import Split
 from duologue.errors import DataError, ModelError
 from duologue.eval.suites.base import Row
-from duologue.provenance import commit, machine, versions
+from duologue.provenance import commit, fingerprint, machine, versions
 from duologue.systems.base import SystemCard
-from duologue.systems.registry import locate
+from duologue.systems.registry import is_named, locate
 
 RESULTS, SETTINGS = "results.jsonl", "settings.json"
 
@@ -90,14 +90,22 @@ def key(row: Row) -> Key:
 
 
 def fingerprint_of(name: str) -> str:
-    """A hash of the files of a model that `name` says, or the name itself where that is no model."""
+    """A hash of a model's files, or of the file or model behind a system's name; the name itself where it has neither.
+
+    Cards do not count: figures are written into them after they were measured.
+    """
+    behind = name.partition(":")[2] if is_named(name) else name
+    if Path(behind).is_file():
+        return fingerprint(behind)
     try:
-        folder = locate(name.removeprefix("codec:"))
+        folder = locate(behind) if behind else None
     except ModelError:
+        folder = None
+    if folder is None:
         return name
     digest = hashlib.sha256()
     for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.safetensors")):
-        if path.name != "card.json":  # figures are written into it after they were measured
+        if path.name != "card.json":
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -74,6 +74,11 @@ def test_a_summary_has_every_family_all_of_them_and_groups() -> None:
     assert list(found.families) == ["me", "you"]
     assert list(found.families["me"]) == ["tone", "silence", ALL]
     mine = found.families["me"]
+    broken = Row(suite="toy", subject="me", family="silence", case="silence/9", error="broke")
+    unasked = [row.model_copy(update={"values": {"late": 0.1}}) if row.family == "silence" else row for row in some]
+    lost = summarise([*unasked, broken], ToySuite).families["me"]
+    assert "replied" not in lost["silence"].figures  # nobody is asked to reply there, so nobody fails to
+    assert lost[ALL].figures["replied"].value == 1.0 and lost[ALL].failed == 1
     assert (mine["tone"].cases, mine["tone"].failed, mine["tone"].figures["replied"].value) == (2, 1, 0.5)
     assert mine[ALL].cases == 3 and "late" not in mine[ALL].figures
     assert found.groups["me"]["colour: red"].cases == 2

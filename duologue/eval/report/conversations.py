@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 from duologue.errors import AudioError
-from duologue.eval.figures import heading
 from duologue.eval.report.contents import Contents, Section
 from duologue.eval.report.html import names, words
 from duologue.eval.report.plots import dot
@@ -55,15 +54,16 @@ def _conversation(row: Row, section: Section, contents: Contents, css: str, room
 
 def _values(row: Row, section: Section) -> str:
     """What was measured of one case."""
-    chips = []
+    chips = {}
     for measure in section.suite.measures:
         value = row.values.get(measure.value)
+        name = measure.value.replace("_", " ")
         if isinstance(value, bool):
-            chips.append(f"<li>{escape(measure.title)} <b>{'yes' if value else 'no'}</b></li>")
-        elif isinstance(value, int | float) and measure.kind in ("mean", "median"):
-            shown = f"{value * measure.scale:.{measure.digits}f}"
-            chips.append(f"<li>{escape(heading(measure))} <b>{shown}</b></li>")
-    return f'<ul class="chips">{"".join(chips)}</ul>' if chips else ""
+            chips[name] = "yes" if value else "no"
+        elif isinstance(value, int | float) and not measure.over:
+            chips[f"{name}, {measure.unit}" if measure.unit else name] = f"{value * measure.scale:.{measure.digits}f}"
+    items = "".join(f"<li>{escape(name)} <b>{escape(value)}</b></li>" for name, value in chips.items())
+    return f'<ul class="chips">{items}</ul>' if items else ""
 
 
 def _detail(detail: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from itertools import count
 
 import numpy as np
 
-from duologue.eval.figures import text
+from duologue.eval.figures import ALL, text
 from duologue.eval.metrics import Interval
 from duologue.eval.report.contents import REFERENCES, Section
 from duologue.eval.suites.base import Measure
@@ -104,7 +104,7 @@ def _row(
             f'<line x1="{low:.2f}%" x2="{high:.2f}%" y1="{y}" y2="{y}"/><circle cx="{value:.2f}%" cy="{y}" r="5"/></g>'
         )
     return (
-        f'<div class="row"><div class="label">{escape(name)}</div>'
+        f'<div class="row{" all" if name == ALL else ""}"><div class="label">{escape(name)}</div>'
         f'<svg width="100%" height="{height}">{grid}{"".join(dots)}</svg></div>'
     )
 

@@ -29,18 +29,15 @@ from duologue.data.splits import ASSISTANT, Split
 from duologue.data.synthesize import speak
 from duologue.data.voices import Voice
 from duologue.errors import DataError
-from duologue.eval import cases
-from duologue.eval.cases import CaseDrawer
 from duologue.eval.converse import Record, Say, converse
 from duologue.eval.metrics import Pcm, word_errors
+from duologue.eval.questions import FAMILIES, REAL, QuestionDrawer
 from duologue.eval.recognize import GeneralRecognizer, Recognizer, domain_recognizer, normalize
 from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
 from duologue.eval.suites.conditions import CONDITIONS, FAST_RATE, SLOW_RATE, SNR_DB, changed, noise_below, over
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
 
-ANSWERED = ("seen-voices", "unseen-voices", "unseen-synthesiser", "unseen-wordings", "unseen-operands", "context")
-REAL = "real-words"
 RATES = {"fast": FAST_RATE, "slow": SLOW_RATE}
 
 
@@ -126,13 +123,12 @@ class AnswersSuite(Suite):
     )  # fmt: skip
 
     @cached_property
-    def drawer(self) -> CaseDrawer:
+    def drawer(self) -> QuestionDrawer:
         """What draws the questions."""
-        return CaseDrawer(self.split, self.speech)
+        return QuestionDrawer(self.split, self.speech)
 
     def families(self) -> dict[str, str]:
-        here = self.drawer.families()
-        known = {name: cases.FAMILIES[name] for name in (*ANSWERED, REAL) if name in here}
+        known = {name: FAMILIES[name] for name in self.drawer.families()}
         known |= {name: f"unseen voices, {what}" for name, what in CONDITIONS.items()}
         if REAL in known:
             known |= {f"real-{name}": f"real people, {what}" for name, what in CONDITIONS.items()}
