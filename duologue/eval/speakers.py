@@ -1,7 +1,7 @@
 """Whose voice it is: the similarity of two recordings' speakers, and what it is for the same and for two speakers.
 
 The embedding is Resemblyzer's (GE2E, Wan et al. 2018), its network in its package. A similarity says little by itself:
-it hangs on length, words and channel, so every figure stands beside its calibration by pairs of held-out speakers.
+it hangs on length, words and channel, so every figure stands beside those of pairs of held-out speakers.
 """
 
 from __future__ import annotations
@@ -50,16 +50,3 @@ def embed(pcm: Pcm) -> Embedding:
 def similarity(first: Pcm, second: Pcm) -> float:
     """The cosine of the voices of two signals, (T,) and (S,): 1 for one voice; raises as `embed`."""
     return float(embed(first) @ embed(second))
-
-
-def equal_error(same: NDArray[np.float64], different: NDArray[np.float64]) -> tuple[float, float]:
-    """Calibrate by similarities of pairs of one speaker (n,) and of two (m,).
-
-    Returns:
-        the rate at which as many of the first are rejected as of the second accepted, and the threshold for that.
-    """
-    thresholds = np.unique(np.concatenate([same, different]))
-    rejected = (same[None] < thresholds[:, None]).mean(1)
-    accepted = (different[None] >= thresholds[:, None]).mean(1)
-    best = int(np.abs(rejected - accepted).argmin())
-    return float((rejected[best] + accepted[best]) / 2), float(thresholds[best])

@@ -1,0 +1,252 @@
+"""The speech suite: does the reply say its own text, does it sound well, is it always the same voice, is it lively?
+
+A case is a conversation of some questions; all that is judged is on the system's side of it.
+
+    WER, CER       the text stream against what a recogniser that is not ours hears in the reply; beside it the same
+                   recogniser's error on a synthesiser's speech of the same text, so what it misses by itself is seen
+    DNSMOS         what listeners would say of all replies together (`quality.dnsmos`)
+    one voice      similarity of the speakers of two replies, and of all replies to the voice on the system's card;
+                   beside them two clips of one held-out speaker, and of two (`speakers`)
+    prosody        semitones between the lows and highs of F0, syllables a second
+
+Your own cases: audio "question" ("question 2" …); for the calibration of voices "voice 1" and "voice 2" by one speaker,
+"another voice" by another. No facts are needed; {"replies": […]} holds what the oracle is to say.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from itertools import combinations
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from duologue.data import domain
+from duologue.data.splits import ASSISTANT, voice_split
+from duologue.data.synthesize import speak
+from duologue.data.voices import Voice, voices
+from duologue.errors import DataError
+from duologue.eval.clips import ClipDrawer
+from duologue.eval.converse import Record, Say, converse
+from duologue.eval.metrics import RATE, Pcm, character_errors, sound_bounds, word_errors
+from duologue.eval.prosody import prosody
+from duologue.eval.quality import clicks, clipped_share, dnsmos, silence_share
+from duologue.eval.questions import QuestionDrawer
+from duologue.eval.recognize import Recognizer, domain_recognizer, normalize
+from duologue.eval.speakers import SHORTEST, embed, similarity
+from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
+from duologue.systems.base import System, SystemCard
+from duologue.systems.oracle import Cue, expect
+
+QUESTIONS = 3
+LONG_REPLY = 7  # words
+EXCERPT = 3.0  # seconds of a person's reading, about as long as a reply
+REFERENCE = "it is two and the day after monday is tuesday, please say it again and i will count to seven"
+ANOTHER = 1000  # from a clip's number to that of another speaker's
+
+
+def _mean(name: str, title: str, digits: int = 2, better: Any = "higher", **more: Any) -> Measure:
+    return Measure(name=name, title=title, kind="mean", digits=digits, better=better, **more)
+
+
+def _rate(name: str, title: str, of: str, over: str = "words", recognised: bool = True, **more: Any) -> Measure:
+    return Measure(name=name, title=title, kind="ratio", of=of, over=over, better="lower", recognised=recognised,
+                   **{"unit": "%", "scale": 100, "digits": 1, **more})  # fmt: skip
+
+
+class SpeechSuite(Suite):
+    """The sound of what a system says."""
+
+    name = "speech"
+    title = "Speech: does it say its text, well, and in one voice?"
+    default_cases = 6
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure(name="replied", title="replied", kind="share", over="asked", unit="%", scale=100),
+        _rate("wer", "WER of its text", "errors"),
+        _rate("substitutions", "of it substitutions", "substituted"),
+        _rate("deletions", "deletions", "deleted"),
+        _rate("insertions", "insertions", "inserted"),
+        _rate("cer", "CER", "character_errors", "characters"),
+        _rate("wer_true", "WER of true speech", "true_errors"),
+        _mean("dnsmos", "DNSMOS", of="overall"),
+        _mean("dnsmos_signal", "of the speech", of="signal"),
+        _mean("dnsmos_background", "of the background", of="background"),
+        _mean("silence", "silent inside", 1, "lower", unit="%", scale=100),
+        _rate("clicks", "clicks", "clicks", "seconds", recognised=False, unit="a second", scale=1, digits=2),
+        _mean("clipped", "cut off", 2, "lower", unit="%", scale=100),
+        _mean("one_voice", "one voice"),
+        _mean("reference", "the card's voice"),
+        _mean("same", "one speaker, for comparison", better=None),
+        _mean("different", "two speakers", better=None),
+        _mean("range", "F0 range", 1, None, unit="semitones"),
+        _mean("pace", "pace", 1, None, unit="syllables a second"),
+    )  # fmt: skip
+
+    @cached_property
+    def drawer(self) -> QuestionDrawer:
+        """What draws the questions."""
+        return QuestionDrawer(self.split, self.speech)
+
+    @cached_property
+    def clips(self) -> ClipDrawer:
+        """What draws the clips of other speakers."""
+        return ClipDrawer(self.split, self.speech)
+
+    def families(self) -> dict[str, str]:
+        return {
+            "dialogue": "replies of all lengths, in dialogues whose questions lean on each other",
+            "long": f"replies of {LONG_REPLY} words and more",
+        }
+
+    def draw(self, family: str, index: int) -> Case:
+        if family == "dialogue":
+            drawn = self.drawer.draw("context", index)
+            exchanges, speech, voice = drawn.exchanges[:QUESTIONS], drawn.speech[:QUESTIONS], drawn.voice
+        else:
+            rng = np.random.default_rng([zlib.crc32(family.encode()), zlib.crc32(self.split.encode()), index])
+            asker = self._voice(rng)
+            exchanges = tuple(self._long(rng) for _ in range(QUESTIONS))
+            speech, voice = tuple(speak(one.user, asker).pcm for one in exchanges), asker.key()
+        audio = dict(zip(_roles(len(speech)), speech, strict=True)) | self._calibration(index)
+        facts = {"voice": voice, "users": [one.user for one in exchanges], "replies": [one.reply for one in exchanges]}
+        return Case(family, f"{family}/{index}", audio, facts)
+
+    def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
+        questions = [case.audio[role] for role in _roles(len(case.audio)) if role in case.audio]
+        if not questions:
+            raise DataError(f'case {case.name} has no audio "question"')
+        replies = case.facts.get("replies", [""] * len(questions))
+        expect(system, [Cue(pcm, reply) for pcm, reply in zip(questions, replies, strict=True)])
+        record = converse(system, [Say(pcm) for pcm in questions], seed)
+        spans = [record.reply_sound(index) for index in range(len(questions))]
+        sounds = [record.reply(span) for span in spans if span is not None]
+        texts = [record.text(record.turn(index)) for index in range(len(questions))]
+        heard = [domain_recognizer().transcribe(record.reply(record.turn(index))) for index in range(len(questions))]
+        values: dict[str, Value] = {"asked": len(questions), "replied": len(sounds)}
+        values |= _words(texts, heard, domain_recognizer()) | _sound(sounds) | _voice(sounds, system.card)
+        if "another voice" in case.audio:
+            values["same"] = _alike(case.audio["voice 1"], case.audio["voice 2"])
+            values["different"] = _alike(case.audio["voice 1"], case.audio["another voice"])
+        detail = {"voice": case.facts.get("voice"), "says": texts, "sounds like": heard}
+        return Outcome(values, detail, _marks(record, texts, case.facts.get("users")), record.audio)
+
+    def _voice(self, rng: np.random.Generator) -> Voice:
+        held = [voice for voice in voices("espeak") if voice_split("espeak", voice.name) == self.split]
+        if not held:
+            raise DataError(f"this machine has no synthetic voice of the {self.split} split; install espeakng-loader")
+        return held[int(rng.integers(len(held)))]
+
+    def _long(self, rng: np.random.Generator) -> domain.Exchange:
+        while True:
+            exchange = domain.sample(rng, self.split, held="none")
+            if len(exchange.reply.split()) >= LONG_REPLY and not exchange.history:
+                return exchange
+
+    def _calibration(self, index: int) -> dict[str, Pcm]:
+        """Two clips of one held-out speaker and one of another: people by turns with synthetic voices."""
+        if self.speech and index % 2:
+            one, two = (self.clips.draw("reading", index + place).pcm for place in (0, 1))
+            length = round(EXCERPT * RATE)
+            first, second, other = one[:length], one[-length:], two[:length]
+        else:
+            clip = self.clips.draw("synthetic", index)
+            engine, _, name = clip.voice.partition("/")
+            again = self.clips.draw("assistant", index).text
+            first, second = clip.pcm, speak(again, Voice.model_validate({"engine": engine, "name": name})).pcm
+            place = next(n for n in range(index + 1, index + ANOTHER) if self._speaker(n) != clip.voice)
+            other = self.clips.draw("synthetic", place).pcm
+        return {"voice 1": first, "voice 2": second, "another voice": other}
+
+    def _speaker(self, index: int) -> str:
+        return self.clips.draw("synthetic", index).voice
+
+
+def _roles(count: int) -> list[str]:
+    return ["question", *(f"question {number}" for number in range(2, count + 1))][:count]
+
+
+def _words(texts: Sequence[str], heard: Sequence[str], recognizer: Recognizer) -> dict[str, Value]:
+    """Edits from the text stream to what is heard, and from the same text to what is heard of true speech."""
+    said = [(text, sound) for text, sound in zip(map(normalize, texts), heard, strict=True) if text]
+    if not said:
+        return {}
+    words, characters = word_errors(*zip(*said, strict=True)), character_errors(*zip(*said, strict=True))
+    true = word_errors([text for text, _ in said], [_true(text, recognizer) for text, _ in said])
+    return {
+        "words": words.words,
+        "errors": round(words.rate * words.words),
+        "substituted": words.substitutions,
+        "deleted": words.deletions,
+        "inserted": words.insertions,
+        "characters": characters.words,
+        "character_errors": round(characters.rate * characters.words),
+        "true_errors": round(true.rate * true.words),
+    }
+
+
+@lru_cache(maxsize=4096)
+def _true(text: str, recognizer: Recognizer) -> str:
+    return recognizer.transcribe(speak(text, Voice(engine="flite", name=ASSISTANT)).pcm)
+
+
+def _sound(sounds: Sequence[Pcm]) -> dict[str, Value]:
+    if not sounds:
+        return {}
+    joined = np.concatenate(sounds)
+    opinion, said = dnsmos(joined), [found for sound in sounds if (found := prosody(sound)) is not None]
+    ranges = [one.range for one in said if one.range is not None]
+    return {
+        "overall": opinion.overall,
+        "signal": opinion.signal,
+        "background": opinion.background,
+        "seconds": len(joined) / RATE,
+        "clicks": sum(map(clicks, sounds)),
+        "silence": float(np.mean([silence_share(sound) for sound in sounds])),
+        "clipped": clipped_share(joined),
+        "range": float(np.mean(ranges)) if ranges else None,
+        "pace": float(np.mean([one.pace for one in said])) if said else None,
+    }
+
+
+def _voice(sounds: Sequence[Pcm], card: SystemCard) -> dict[str, Value]:
+    """How alike the replies' speakers are among each other, and to the voice that the card names."""
+    embedded = [embed(sound) for sound in sounds if _long_enough(sound)]
+    pairs = [float(one @ other) for one, other in combinations(embedded, 2)]
+    reference = _reference(card.voices)
+    together = np.concatenate(sounds) if sounds else np.zeros(0, np.float32)
+    return {
+        "one_voice": float(np.mean(pairs)) if pairs else None,
+        "reference": None if reference is None else _alike(together, reference),
+    }
+
+
+def _alike(first: Pcm, second: Pcm) -> float | None:
+    return similarity(first, second) if _long_enough(first) and _long_enough(second) else None
+
+
+def _long_enough(pcm: Pcm) -> bool:
+    bounds = sound_bounds(pcm)
+    return bounds is not None and bounds[1] - bounds[0] >= SHORTEST
+
+
+@lru_cache(maxsize=8)
+def _reference(names: tuple[str, ...]) -> Pcm | None:
+    """Some seconds of the synthetic voice that a card names, as "slt" or "espeak/en-us"; None where it is no such."""
+    found = (voice for name in names for voice in voices() if name in (voice.speaker, voice.name))
+    voice = next(found, None)
+    return None if voice is None else speak(REFERENCE, voice).pcm
+
+
+def _marks(record: Record, texts: Sequence[str], users: Sequence[str] | None) -> list[Mark]:
+    marks = []
+    for index, text in enumerate(texts):
+        channels: list[tuple[Literal["user", "system"], Any, str]] = [
+            ("user", record.sounds[index], users[index] if users else ""),
+            ("system", record.reply_sound(index), text),
+        ]
+        for channel, span, label in channels:
+            if span is not None:
+                marks.append(Mark(channel=channel, start=span[0], end=span[1], label=label))
+    return marks
