@@ -28,9 +28,8 @@ types: $(VENV)/.dev  ## check types
 
 box: $(VENV)/.dev  ## make the model in the box from nothing: synthesise, train, evaluate, pack (hours)
 	$(BIN)/duologue train recipes/box.py $(if $(SPEECH),speech=$(SPEECH),speech=none) --out runs/box
-	$(BIN)/python -m duologue.eval.codec --codec runs/box/model --split dev --out runs/box/codec-dev $(HEAR)
-	$(BIN)/python -m duologue.eval.answers --system runs/box/model --split dev --out runs/box/answers-dev $(HEAR)
-	$(BIN)/python -m duologue.train.pack runs/box/model --figures runs/box/answers-dev --codec runs/box/codec-dev
+	$(BIN)/duologue eval runs/box/model --suite answers --suite duplex --suite codec --out runs/box/report $(HEAR)
+	$(BIN)/python -m duologue.train.pack runs/box/model --figures runs/box/report
 
 tiny: $(VENV)/.dev  ## the same recipe's small sister, in two minutes
 	$(BIN)/duologue train recipes/tiny.py --out runs/tiny

@@ -27,6 +27,7 @@ CANNOT_RUN = {
     "--mic": "it needs a sound card",
     " | ": "it is a pipe",
     "duologue train": "it takes longer than a test may; .ci/run trains the tiny recipe",
+    "duologue eval": "it takes longer than a test may; .ci/run asks a few cases",
     "duologue synthesize": "tests/test_cli.py runs it",
 }
 

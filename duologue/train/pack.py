@@ -1,8 +1,8 @@
 """Packs a trained model for shipping: the weights small, with a card for programs and one for people.
 
-    python -m duologue.train.pack runs/box/model --figures runs/box/answers-test --codec runs/box/codec-test
+    python -m duologue.train.pack runs/box/model --figures runs/box/report
 
-What is measured is put into the card as it stands in the evaluation's files, with the command that gives it again;
+What is measured is put into the card as it stands in a report of `duologue eval`, with the command that gives it again;
 nothing on a card is typed in by hand.
 """
 
@@ -10,53 +10,61 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from duologue.atomic import atomic, write_text
 from duologue.errors import DuologueError, ModelError
+from duologue.eval.results import fingerprint_of
+from duologue.eval.suites import find
 from duologue.lm.model import SpeechLM
 from duologue.systems.base import Figure, SystemCard
 from duologue.train.curriculum import MADE, Made
 
 LIMIT = 48_000_000
 """Largest weights in the package, bytes."""
-NAMES = {
-    "right": ("answers right, text", "share"),
-    "right_spoken": ("answers right, spoken reply through pocketsphinx", "share"),
-    "right_true": ("the same judge on true speech of the right replies", "share"),
-    "wer_heard": ("word error rate of the user's words", "share"),
-    "latency_p50": ("reply after the user's last sound, median", "s"),
-    "passed": ("behaves as the scene asks", "share"),
-    "delay_p50": ("stops after being spoken over, median", "s"),
-}
-CODEC_NAMES = {
-    "stoi": ("STOI of the resynthesis", ""),
-    "pesq": ("PESQ-WB of the resynthesis", "MOS"),
-    "wer_domain_original": ("word error rate of the original, domain's language model", "share"),
-    "wer_domain_resynthesis": ("word error rate of the resynthesis, domain's language model", "share"),
-}
+MEASURES = {
+    "answers": ("right", "right_spoken", "right_true", "wer_heard", "latency_p50"),
+    "duplex": ("response_rate", "latency_p50", "false_takeover", "yield_rate", "yield_latency_p50", "false_yield",
+               "false_start"),
+    "codec": ("pesq", "stoi", "delta_wer_domain", "wer_domain"),
+}  # fmt: skip
+"""What of each suite stands on a card, family by family."""
 
 
-def figures_of(
-    summary: dict[str, Any], names: dict[str, tuple[str, str]], split: str, command: str
-) -> Iterable[Figure]:
-    """The figures of an evaluation's summary.json that `names` names, family by family."""
-    for family, figures in summary.items():
-        for key, (name, unit) in names.items():
-            found = figures.get(key)
-            if isinstance(found, dict):
-                yield Figure(
-                    name=f"{family}: {name}",
-                    value=found["value"],
-                    unit=unit,
-                    interval=(found["low"], found["high"]),
-                    split=f"{split}, {found['count']} cases",
-                    command=command,
-                )
+def figures_of(report: Path, model: Path) -> Iterator[Figure]:
+    """The figures of a model in a report; it is known by its files, whatever it was called there.
+
+    Raises:
+        DuologueError: there is no report, or the model is not in it.
+    """
+    path = report / "summary.json"
+    if not path.is_file():
+        raise DuologueError(f"{path} is missing; run `duologue eval {model} --out {report}` first")
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    own = fingerprint_of(str(model))
+    names = {name for name, subject in summary["settings"]["subjects"].items() if subject["fingerprint"] == own}
+    if not names:
+        raise DuologueError(f"{path} is not of the model in {model}; its files have changed or another was measured")
+    split = summary["settings"]["split"]
+    for suite in (name for name in MEASURES if name in summary["figures"]):
+        measures = {measure.name: measure for measure in find(suite).measures}
+        for subject, families in summary["figures"][suite]["families"].items():
+            for family, cell in families.items() if subject in names else ():
+                for name in MEASURES[suite]:
+                    if name in cell["figures"]:
+                        found, scale = cell["figures"][name], measures[name].scale
+                        yield Figure(
+                            name=f"{suite}, {family}: {measures[name].title}",
+                            value=found["value"] * scale,
+                            unit=measures[name].unit,
+                            interval=(found["low"] * scale, found["high"] * scale),
+                            split=f"{split}, {found['count']} cases",
+                            command=f"duologue eval box --suite {suite} --split {split}",
+                        )
 
 
 def card_of(model: SpeechLM, made: Made, figures: Iterable[Figure]) -> SystemCard:
@@ -109,19 +117,16 @@ def read_me(card: SystemCard, note: str = "") -> str:
     ]
     for figure in card.measured:
         interval = "" if figure.interval is None else f"{figure.interval[0]:.3g} to {figure.interval[1]:.3g}"
-        unit = "" if figure.unit == "share" else f" {figure.unit}"
+        unit = f" {figure.unit}" if figure.unit else ""
         lines.append(f"| {figure.name} | {figure.split} | {figure.value:.3g}{unit} | {interval} | `{figure.command}` |")
     return "\n".join(lines) + "\n"
 
 
-def pack(
-    model_folder: Path, to: Path, figures: Path | None = None, codec: Path | None = None, note: str = ""
-) -> SystemCard:
+def pack(model_folder: Path, to: Path, figures: Path | None = None, note: str = "") -> SystemCard:
     """Write the shipped folder of a trained model.
 
     Args:
-        figures: folder of an answer suite's results, for the card.
-        codec: folder of the codec evaluation's results, for the card.
+        figures: folder of a report on this model, for the card.
         note: how this copy differs from what its recipe makes.
 
     Raises:
@@ -132,14 +137,7 @@ def pack(
     if not (model_folder / MADE).is_file():
         raise ModelError(f"{model_folder / MADE} is missing; `duologue train` leaves it beside the model that it makes")
     made = Made.model_validate_json((model_folder / MADE).read_bytes())
-    measured: list[Figure] = []
-    if figures is not None:
-        settings = json.loads((figures / "settings.json").read_text())
-        command = f"python -m duologue.eval.answers --split {settings['split']}"
-        measured += figures_of(_summary(figures), NAMES, settings["split"], command)
-    if codec is not None:
-        split = "test" if codec.name.endswith("test") else "dev"
-        measured += figures_of(_summary(codec), CODEC_NAMES, split, f"python -m duologue.eval.codec --split {split}")
+    measured = list(figures_of(figures, model_folder)) if figures is not None else []
     weights = to / "model.safetensors"
     if model_folder.resolve() != to.resolve():
         size = (model_folder / "model.safetensors").stat().st_size
@@ -156,24 +154,15 @@ def pack(
     return card
 
 
-def _summary(folder: Path) -> dict[str, Any]:
-    path = folder / "summary.json"
-    if not path.is_file():
-        raise DuologueError(f"{path} is missing; run the evaluation into {folder} first")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
 def main(
     model: Annotated[Path, typer.Argument(help="Folder of a trained, packed model.")],
     to: Annotated[Path, typer.Option(help="Folder of the shipped model.")] = Path("duologue/models/box"),
-    figures: Annotated[Path | None, typer.Option(help="Folder of the answer suite's results.")] = None,
-    codec: Annotated[Path | None, typer.Option(help="Folder of the codec's evaluation.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder of a report on the model.")] = None,
     note: Annotated[str, typer.Option(help="How this copy differs from what its recipe makes.")] = "",
 ) -> None:
     """Ship a trained model with its card."""
     try:
-        card = pack(model, to, figures, codec, note)
+        card = pack(model, to, figures, note)
     except DuologueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

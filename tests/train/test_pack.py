@@ -9,6 +9,7 @@ import pytest
 from systems.simple import write_tiny_model
 
 from duologue.errors import DuologueError, ModelError
+from duologue.eval.results import fingerprint_of
 from duologue.systems import registry
 from duologue.train import pack as packing
 from duologue.train.curriculum import MADE, Made
@@ -24,12 +25,18 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def figures(tmp_path: Path) -> Path:
-    folder = tmp_path / "answers-dev"
-    folder.mkdir()
-    (folder / "settings.json").write_text(json.dumps({"split": "dev", "system": "x"}))
+def figures(model: Path, tmp_path: Path) -> Path:
+    """A report on the model and another one."""
+    own, other = ({"fingerprint": fingerprint_of(str(model))}, {"fingerprint": "another"})
     share = {"value": 0.5, "low": 0.4, "high": 0.6, "count": 20}
-    summary = {"seen voices": {"cases": 20, "right": share}, "all": {"steps": 9, "compute_ms_p99": 12.3456}}
+    cell = {"cases": 20, "failed": 0, "figures": {"right": share, "chance": share}}
+    families = {"mine": {"seen-voices": cell}, "other": {"seen-voices": cell}}
+    summary = {
+        "settings": {"split": "dev", "subjects": {"mine": own, "other": other}},
+        "figures": {"answers": {"families": families, "groups": {}}},
+    }
+    folder = tmp_path / "report"
+    folder.mkdir()
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 
@@ -40,9 +47,9 @@ def test_a_packed_model_talks_and_its_card_says_what_was_measured(model: Path, f
     registry.load(tmp_path / "box").open().close()
     assert (card.recipe, card.seed, card.trained_on) == ("recipes/tiny.py", 3, ("what it heard",))
     (right,) = card.measured
-    assert (right.name, right.value, right.interval) == ("seen voices: answers right, text", 0.5, (0.4, 0.6))
+    assert (right.name, right.value, right.interval) == ("answers, seen-voices: right in text", 50, (40, 60))
     assert (
-        "| seen voices: answers right, text | dev, 20 cases | 0.5 | 0.4 to 0.6 |"
+        "| answers, seen-voices: right in text | dev, 20 cases | 50 % | 40 to 60 |"
         in (tmp_path / "box" / "README.md").read_text()
     )
 
@@ -56,7 +63,11 @@ def test_a_card_can_be_written_again_in_place(model: Path, figures: Path) -> Non
 
 def test_what_is_missing_or_too_large_is_said(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DuologueError, match=r"summary\.json is missing"):
-        pack(model, tmp_path / "box", codec=tmp_path)
+        pack(model, tmp_path / "box", tmp_path)
+    summary = {"settings": {"split": "dev", "subjects": {"box": {"fingerprint": "another"}}}, "figures": {}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(DuologueError, match="is not of the model in"):
+        pack(model, tmp_path / "box", tmp_path)
     (tmp_path / "unknown").mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (tmp_path / "unknown" / name).write_bytes((model / name).read_bytes())
