@@ -18,7 +18,7 @@ from duologue.data.dialogues import BACKCHANNELS, insert_pause, pause_places
 from duologue.data.domain import Exchange
 from duologue.data.recordings import Recordings
 from duologue.data.splits import Split, voice_split
-from duologue.data.spoken import RATE, Spoken
+from duologue.data.spoken import RATE
 from duologue.data.synthesize import speak
 from duologue.data.voices import Voice, voices
 from duologue.errors import DataError
@@ -150,18 +150,13 @@ class Scenes:
         return {"question": speak(exchange.user, voice).pcm}, facts(exchange, voice)
 
     def _pause(self, rng: np.random.Generator, seconds: float) -> tuple[dict[str, Pcm], dict[str, Any]]:
-        spoken, exchange, voice = self.with_place(rng)
-        place = int(rng.choice(pause_places(exchange.user.split(), complete)))
-        held, span = insert_pause(spoken, place, seconds)
-        return {"question": held.pcm}, {**facts(exchange, voice), "pause": list(span)}
-
-    def with_place(self, rng: np.random.Generator) -> tuple[Spoken, Exchange, Voice]:
-        """A spoken question in which one may hold without having asked something already."""
-        while True:
+        places: list[int] = []
+        while not places:  # where one may hold without having asked something already
             exchange = self.question(rng)
-            if pause_places(exchange.user.split(), complete):
-                voice = self.voice(rng)
-                return speak(exchange.user, voice), exchange, voice
+            places = pause_places(exchange.user.split(), complete)
+        voice = self.voice(rng)
+        held, span = insert_pause(speak(exchange.user, voice), int(rng.choice(places)), seconds)
+        return {"question": held.pcm}, {**facts(exchange, voice), "pause": list(span)}
 
     def _barge_in(self, rng: np.random.Generator, how: str, index: int) -> tuple[dict[str, Pcm], dict[str, Any]]:
         first, voice = self.question(rng, LONG_REPLY), self.voice(rng)
@@ -235,4 +230,4 @@ def complete(text: str) -> bool:
 def at_level(pcm: Pcm, dbfs: float) -> Pcm:
     """A steady sound at a level, cut off at full scale."""
     power = float(np.sqrt(np.mean(np.square(pcm, dtype=np.float64))))
-    return np.clip(pcm * (10 ** (dbfs / 20) / max(power, 1e-9)), -1, 1).astype(np.float32)
+    return np.asarray(np.clip(pcm * (10 ** (dbfs / 20) / max(power, 1e-9)), -1, 1), np.float32)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 
+from duologue.data import domain
 from duologue.data.dialogues import BACKCHANNELS
 from duologue.errors import DataError
 from duologue.eval.baselines import oracle
 from duologue.eval.recognize import Recognizer
 from duologue.eval.suites.base import Case, Outcome
 from duologue.eval.suites.duplex import DuplexSuite
-from duologue.eval.suites.scenes import FAMILIES, Scenes
+from duologue.eval.suites.scenes import ASIDES, FAMILIES, Scenes
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
 from duologue.systems.floors import AlwaysTalk, NeverTalk
 
@@ -247,6 +248,12 @@ def test_scenes_are_drawn_by_their_seed_alone_and_hold_what_they_promise() -> No
         first.draw("riddle", 0)
     with pytest.raises(DataError, match="training"):
         Scenes("train")
+
+
+def test_what_people_say_to_each_other_is_nothing_the_domain_answers() -> None:
+    assert not set(ASIDES["dev"]) & set(ASIDES["test"])
+    for line in (*ASIDES["dev"], *ASIDES["test"]):
+        assert domain.understand(line).key.startswith("unknown"), line
 
 
 def test_what_lacks_audio_or_has_wrong_facts_is_told_in_one_line(suite: DuplexSuite) -> None:
