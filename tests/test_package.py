@@ -19,7 +19,7 @@ ROOT = PACKAGE.parent
 BOX = PACKAGE / "models" / "box"
 LARGEST_BOX = 48_000_000  # bytes of weights that the package may carry
 
-GPL = {"espeakng_loader", "phonemizer", "py_espeak_ng"}
+GPL = {"espeakng_loader", "phonemizer", "py_espeak_ng", "parselmouth", "av"}
 ROOMS = ("nn", "audio", "codec", "lm", "systems", "data", "eval", "train", "commands")
 """From the lowest to the highest: a room imports from itself and from those before it."""
 TALKS = ("audio", "nn", "codec", "lm", "systems")

@@ -42,7 +42,8 @@ def f0(pcm: Pcm) -> Contour:
     found: Contour = pitch.selected_array["frequency"]
     middles = edge + (np.arange(frames) + 0.5) * STEP
     places = np.rint((middles - pitch.xs()[0]) / STEP).astype(int)
-    return found[places.clip(0, len(found) - 1)]
+    contour: Contour = found[places.clip(0, len(found) - 1)]
+    return contour
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,82 +130,20 @@ class G711Coder(Coder):
         return mulaw_decode(codes)
 
 
-class OpusCoder(Coder):
-    """Opus for speech at 6 kbit/s in packets of 20 ms, by libopus as FFmpeg's libraries bring it."""
-
-    package: ClassVar[str] = "av"
-    said = 48000
-    bitrate = 6000
-    late = 312  # the encoder's look-ahead for speech, 6.5 ms
-
-    def __init__(self) -> None:
-        super().__init__()
-        import av
-
-        self._encoder = av.AudioCodecContext.create("libopus", "w")
-        self._encoder.sample_rate, self._encoder.layout, self._encoder.format = self.heard, "mono", "s16"
-        self._encoder.bit_rate = self.bitrate
-        self._encoder.options = {"application": "voip", "frame_duration": "20"}
-        self._decoder = av.AudioCodecContext.create("libopus", "r")
-        self._decoder.sample_rate, self._decoder.layout = self.said, "mono"
-        self._heard = 0
-
-    def push(self, pcm: Pcm) -> Pcm:
-        import av
-
-        frame = av.AudioFrame.from_ndarray(_int16(pcm)[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = self.heard, self._heard, Fraction(1, self.heard)
-        self._heard += len(pcm)
-        parts = [np.zeros(0, np.float32)]
-        for packet in self._encoder.encode(frame):
-            self.bits += 8 * packet.size
-            for decoded in self._decoder.decode(packet):
-                samples = decoded.to_ndarray().reshape(-1)
-                parts.append(samples.astype(np.float32) / (32768 if samples.dtype == np.int16 else 1))
-        return np.concatenate(parts)
-
-
-class Codec2Coder(Coder):
-    """Codec2 at 3.2 kbit/s, a sinusoidal vocoder for radio: 8 kHz, 64 bits every 20 ms.
-
-    The phases of what is unvoiced are drawn from one source for all that runs in a process, so no two runs are equal.
-    """
-
-    package: ClassVar[str] = "pycodec2"
-    heard = said = 8000
-    frame = 160
-    bitrate = 3200
-    late = 160  # it analyses 40 ms, and says the middle of them
-    tokens = Tokens(8, 256, 50.0)
-
-    def __init__(self) -> None:
-        super().__init__()
-        import pycodec2
-
-        self._codec = pycodec2.Codec2(self.bitrate)
-
-    def push(self, pcm: Pcm) -> Pcm:
-        packet: bytes = self._codec.encode(_int16(pcm))
-        self.bits += 8 * len(packet)
-        back: Pcm = (self._codec.decode(packet) / 32768).astype(np.float32)
-        return back
-
-    def encode(self, pcm: Pcm) -> NDArray[np.int64]:
-        packets = [self._codec.encode(_int16(frame)) for frame in pcm.reshape(-1, self.frame)]
-        return np.stack([np.frombuffer(packet, np.uint8) for packet in packets], axis=1).astype(np.int64)
-
-
-PEERS: dict[str, type[G711Coder | OpusCoder | Codec2Coder]] = {
-    "opus": OpusCoder,
-    "g711": G711Coder,
-    "codec2": Codec2Coder,
+PEERS: dict[str, tuple[str, str]] = {
+    "opus": ("duologue.eval.peers:OpusCoder", "av"),
+    "g711": ("duologue.systems.coders:G711Coder", ""),
+    "codec2": ("duologue.eval.peers:Codec2Coder", "pycodec2"),
 }
-"""The coders that are not models, by name."""
+"""The coders that are not models: what makes each, and the package that it needs.
+
+They are named and not imported: the libraries of some bring code under the GPL, which nothing that talks may import.
+"""
 
 
 def peers() -> list[str]:
     """The names of those peers whose packages are installed."""
-    return [name for name, kind in PEERS.items() if _installed(kind)]
+    return [name for name, (_, package) in PEERS.items() if not package or find_spec(package)]
 
 
 def load(name: str) -> CoderSystem:
@@ -219,19 +156,11 @@ def load(name: str) -> CoderSystem:
     if name not in PEERS:
         codec, _ = load_codec(name if name == "box" else Path(name))
         return CoderSystem(f"codec:{name}", lambda: NeuralCoder(codec), codec.card.parameters)
-    kind = PEERS[name]
-    if not _installed(kind):
-        raise ConfigError(f"codec:{name} needs the package {_package(kind)}; pip install 'duologue[eval]' brings it")
-    return CoderSystem(f"codec:{name}", kind)
-
-
-def _package(kind: type[Coder]) -> str | None:
-    return getattr(kind, "package", None)
-
-
-def _installed(kind: type[Coder]) -> bool:
-    package = _package(kind)
-    return package is None or find_spec(package) is not None
+    maker, package = PEERS[name]
+    if name not in peers():
+        raise ConfigError(f"codec:{name} needs the package {package}; pip install 'duologue[eval]' brings it")
+    module, _, kind = maker.partition(":")
+    return CoderSystem(f"codec:{name}", getattr(import_module(module), kind))
 
 
 class CoderSystem(System):
@@ -366,7 +295,3 @@ def _withheld(line: _Line, frame: int) -> int:
         said += len(line.push(silence))
         most = max(most, step * frame - said)
     return most
-
-
-def _int16(pcm: Pcm) -> NDArray[np.int16]:
-    return np.clip(np.round(pcm * 32768), -32768, 32767).astype(np.int16)

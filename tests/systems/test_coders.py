@@ -121,7 +121,7 @@ def test_the_registry_knows_them_and_what_cannot_be_had_is_told(monkeypatch: pyt
         load("g711").encode(np.zeros(RATE, np.float32))
     with pytest.raises(ModelError, match="no such folder"):
         load("speex")
-    monkeypatch.setattr(coders.OpusCoder, "package", "no_such_package")
+    monkeypatch.setitem(coders.PEERS, "opus", ("duologue.eval.peers:OpusCoder", "no_such_package"))
     assert "opus" not in peers()
     with pytest.raises(ConfigError, match="needs the package no_such_package"):
         load("opus")

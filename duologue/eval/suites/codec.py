@@ -86,7 +86,7 @@ class CodecSuite(Suite):
         self._transcripts: dict[tuple[str, str], str] = {}
 
     def families(self) -> dict[str, str]:
-        return dict(self.drawer.groups())
+        return {str(group): what for group, what in self.drawer.groups().items()}
 
     @cached_property
     def drawer(self) -> ClipDrawer:
