@@ -36,7 +36,7 @@ from duologue.eval.recognize import GeneralRecognizer, Recognizer, domain_recogn
 from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
 from duologue.eval.suites.conditions import CONDITIONS, FAST_RATE, SLOW_RATE, SNR_DB, changed, noise_below, over
 from duologue.systems.base import System
-from duologue.systems.oracle import Cue, expect
+from duologue.systems.oracle import Cue, OracleSystem, expect
 
 RATES = {"fast": FAST_RATE, "slow": SLOW_RATE}
 
@@ -171,7 +171,10 @@ class AnswersSuite(Suite):
         other = Turn(**case.facts["other"]) if "other" in case.facts else None
         recognizer = domain_recognizer() if all(turn.key for turn in turns) else _general()
         heard = [_judge(record, index, turn, other, recognizer) for index, turn in enumerate(turns)]
-        values = _values(turns, heard) | {name: case.facts.get(name) for name in self.groups}
+        values = _values(turns, heard)
+        if isinstance(system, OracleSystem):  # is told and hears nothing
+            values |= {"heard_words": 0, "heard_errors": 0}
+        values |= {name: case.facts.get(name) for name in self.groups}
         detail = {"voice": case.facts.get("voice"), "turns": [one.model_dump(exclude_none=True) for one in heard]}
         return Outcome(values, detail, _marks(record, heard), _as_heard(record.audio, noise))
 
