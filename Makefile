@@ -8,13 +8,16 @@ QUESTION ?= examples/question.wav
 SPEECH ?= $(wildcard ../shared/speech)
 HEAR := $(if $(SPEECH),--speech $(SPEECH))
 
-.PHONY: help talk test lint types box tiny clean
+.PHONY: help talk serve test lint types box tiny clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
 talk: $(VENV)/.core  ## ask the model in the box a spoken question; its spoken reply goes to reply.wav
 	$(BIN)/duologue talk $(QUESTION) -o reply.wav
+
+serve: $(VENV)/.serve  ## serve the model in the box to Realtime clients, on ws://127.0.0.1:8080/v1/realtime
+	$(BIN)/duologue serve
 
 test: $(VENV)/.dev  ## run all tests, one thread each, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q -rs
@@ -41,6 +44,10 @@ clean:  ## remove .venv and what tools left behind
 $(VENV)/.core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.core
+	$(PIP) -e '.[serve]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core

@@ -1,4 +1,4 @@
-"""The command line: `duologue talk · info · codec · train · eval · synthesize`.
+"""The command line: `duologue talk · serve · info · codec · train · eval · synthesize`.
 
 `main` is the console script. What a user can cause ends as one line on standard error and exit code 1, Ctrl-C as one
 line and 130; `--verbose`, anywhere on the line, shows the trace as well. Heavy imports wait for the command that needs
@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from duologue.commands import codec, evaluate, info, synthesize, talk, train
+from duologue.commands import codec, evaluate, info, serve, synthesize, talk, train
 from duologue.errors import DuologueError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
     help="Talk with speech-to-speech language models, and build them.",
 )
 app.command("talk")(talk.talk)
+app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.add_typer(codec.app, name="codec")
 app.command("train")(train.train)
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DuologueError as error:
         return _report(f"error: {error}", 1, error if verbose else None)
     except ModuleNotFoundError as error:  # of an extra: the core's packages are always there
-        line = f"error: the package {error.name} is not installed; pip install 'duologue[train,synth,eval]' brings it"
+        extras = "duologue[serve,train,synth,eval]"
+        line = f"error: the package {error.name} is not installed; pip install '{extras}' brings it"
         return _report(line, 1, error if verbose else None)
     except OSError as error:
         _drop_output()

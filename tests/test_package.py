@@ -20,9 +20,9 @@ BOX = PACKAGE / "models" / "box"
 LARGEST_BOX = 48_000_000  # bytes of weights that the package may carry
 
 GPL = {"espeakng_loader", "phonemizer", "py_espeak_ng", "parselmouth", "av"}
-ROOMS = ("nn", "audio", "codec", "lm", "systems", "data", "eval", "train", "commands")
+ROOMS = ("nn", "audio", "codec", "lm", "systems", "data", "eval", "train", "serve", "commands")
 """From the lowest to the highest: a room imports from itself and from those before it."""
-TALKS = ("audio", "nn", "codec", "lm", "systems")
+TALKS = ("audio", "nn", "codec", "lm", "systems", "serve")
 
 
 def name_of(path: Path) -> str:
@@ -76,7 +76,7 @@ def test_what_talks_cannot_reach_the_gpl(module: str) -> None:
     assert not reachable(module) & GPL
 
 
-@pytest.mark.parametrize("command", ["talk", "info", "codec"])
+@pytest.mark.parametrize("command", ["talk", "serve", "info", "codec"])
 def test_commands_that_talk_cannot_reach_the_gpl(command: str) -> None:
     assert not reachable(f"duologue.commands.{command}") & GPL
 

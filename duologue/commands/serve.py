@@ -1,0 +1,79 @@
+"""`duologue serve`: conversations over the wire, behind the protocols that clients already speak."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from duologue.errors import ConfigError
+
+if TYPE_CHECKING:
+    from duologue.serve.limits import Limits
+
+KEYS_VARIABLE = "DUOLOGUE_API_KEYS"
+
+
+def serve(
+    model: Annotated[
+        list[str] | None, typer.Option(help='"box", a model folder, a Hugging Face id or a name; may be repeated.')
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to bind to; others than loopback need a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"A key that clients must show; may be repeated. Better in {KEYS_VARIABLE}, comma-separated."
+        ),
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, help="Conversations at once, of each model.")] = 32,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="A web origin whose pages may connect (https://example.org); repeatable.")
+    ] = None,
+    limits: Annotated[Path | None, typer.Option(help="A JSON file of limits that differ from the defaults.")] = None,
+) -> None:
+    """Serve a model to clients of the OpenAI Realtime API: ws://HOST:PORT/v1/realtime.
+
+    The first Ctrl-C or SIGTERM takes no new sessions and lets the running ones end; the second ends them.
+    """
+    import asyncio
+
+    import torch
+
+    from duologue.serve.keys import Keys
+    from duologue.serve.logs import write_logs
+    from duologue.serve.run import Runner, is_public
+    from duologue.serve.server import Server
+    from duologue.systems import registry
+    from duologue.systems.engine import Engine
+
+    keys = [*(api_key or []), *(key for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key)]
+    if is_public(host) and not keys:
+        raise ConfigError(
+            f"{host} can be reached by others; give --api-key or set {KEYS_VARIABLE}, or bind to loopback"
+        )
+    allowed = _read_limits(limits)
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # one core is left for the wire
+    engines = {name: Engine(registry.load(name), slots, allowed.buffer) for name in model or ["box"]}
+    server = Server(engines, Keys(keys, allowed, origin or []), allowed)
+    write_logs()
+    print(f"ws://{host}:{port}/v1/realtime · Ctrl-C stops", file=sys.stderr)
+    asyncio.run(Runner(server, host, port, origin).serve())
+
+
+def _read_limits(path: Path | None) -> Limits:
+    from pydantic import ValidationError
+
+    from duologue.serve.limits import Limits
+
+    if path is None:
+        return Limits()
+    try:
+        return Limits.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "file"
+        raise ConfigError(f"{path}: {where}: {first['msg']}") from error

@@ -1,0 +1,75 @@
+"""The application: endpoints under their paths. A new protocol is a module with an endpoint, and a line here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from duologue.serve import client_secrets, sockets
+from duologue.serve.server import Server
+
+
+def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
+    """The application of one server, whose engines are to be running; pages of `origins` may use it."""
+    app = Starlette(
+        routes=[
+            Route("/healthz", _healthy),
+            Route("/readyz", _ready),
+            Route("/metrics", _metrics),
+            Route("/v1/models", _models),
+            Route("/v1/models/{id:path}", _model),
+            Route("/v1/realtime/client_secrets", client_secrets.create, methods=["POST"]),
+            Route("/v1/realtime/sessions", client_secrets.create_beta, methods=["POST"]),
+            WebSocketRoute("/v1/realtime", sockets.realtime),
+        ],
+        middleware=[
+            Middleware(CORSMiddleware, allow_origins=origins or [], allow_methods=["GET", "POST"], allow_headers=["*"])
+        ],
+    )
+    app.state.server = server
+    return app
+
+
+async def _healthy(request: Request) -> Response:
+    server: Server = request.app.state.server
+    alive = all(engine.alive for engine in server.engines.values())
+    return JSONResponse({"healthy": alive}, 200 if alive else 503)
+
+
+async def _ready(request: Request) -> Response:
+    server: Server = request.app.state.server
+    return JSONResponse({"ready": server.ready}, 200 if server.ready else 503)
+
+
+async def _metrics(request: Request) -> Response:
+    server: Server = request.app.state.server
+    return Response(server.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _describe(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "duologue"}
+
+
+async def _models(request: Request) -> Response:
+    server: Server = request.app.state.server
+    if server.keys.admit(request.headers) is None:
+        return client_secrets.unauthorized(server)
+    return JSONResponse({"object": "list", "data": [_describe(name) for name in server.engines]})
+
+
+async def _model(request: Request) -> Response:
+    server: Server = request.app.state.server
+    if server.keys.admit(request.headers) is None:
+        return client_secrets.unauthorized(server)
+    name = request.path_params["id"]
+    if name not in server.engines:
+        message = f"The model '{json.dumps(name)[1:-1]}' does not exist."
+        return client_secrets.error(404, "model_not_found", message, "model")
+    return JSONResponse(_describe(name))

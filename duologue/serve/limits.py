@@ -1,0 +1,103 @@
+"""How much anyone may ask of the server, and the counters that hold them to it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from duologue.errors import DuologueError
+
+
+class LimitError(DuologueError):
+    """Somebody asked for more than is allowed."""
+
+
+class Limits(BaseModel):
+    """The server's limits; seconds and bytes unless said otherwise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sessions_per_key: int = Field(default=64, ge=1)
+    sessions_per_address: int = Field(default=64, ge=1)
+    messages_per_second: float = Field(default=200, gt=0)
+    messages_at_once: int = Field(default=2000, ge=1)
+    message_bytes: int = Field(default=4 << 20, ge=1 << 10)
+    depth: int = Field(default=24, ge=4)  # of nested JSON
+    audio_rate: float = Field(default=8, gt=0)  # times real time
+    audio_at_once: float = Field(default=60, gt=0)
+    buffer: float = Field(default=60, gt=0)  # of sound that waits to be heard
+    session: float = Field(default=3600, gt=0)
+    idle: float = Field(default=300, gt=0)  # without a message
+    unsent_bytes: int = Field(default=4 << 20, ge=1 << 16)  # that wait for a slow client
+    items: int = Field(default=2000, ge=1)  # that a conversation keeps
+    secret: float = Field(default=600, gt=0)  # a client secret lives if nothing else is asked for
+    resume: float = Field(default=30, ge=0)  # a conversation whose client vanished is kept
+    drain: float = Field(default=20, ge=0)  # running conversations may go on when the server is told to stop
+
+
+class Bucket:
+    """Allows `rate` a second, and `burst` at once."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate, self.burst = rate, burst
+        self._left, self._since = burst, time.monotonic()
+
+    def take(self, amount: float = 1.0) -> bool:
+        """Whether `amount` is allowed now; it counts only if it is."""
+        now = time.monotonic()
+        self._left = min(self.burst, self._left + (now - self._since) * self.rate)
+        self._since = now
+        if amount > self._left:
+            return False
+        self._left -= amount
+        return True
+
+    @property
+    def left(self) -> float:
+        return self._left
+
+
+class Places:
+    """Counts what each key and each address holds at a time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._most = {"key": limits.sessions_per_key, "address": limits.sessions_per_address}
+        self._held: dict[tuple[str, str], int] = defaultdict(int)
+
+    @contextmanager
+    def hold(self, key: str, address: str) -> Iterator[None]:
+        """One session of a key from an address.
+
+        Raises:
+            LimitError: either has all that it may have.
+        """
+        both = (("key", key), ("address", address))
+        for kind, name in both:
+            if self._held[kind, name] >= self._most[kind]:
+                raise LimitError(f"this {kind} already has {self._most[kind]} sessions, the most it may; close one")
+        for each in both:
+            self._held[each] += 1
+        try:
+            yield
+        finally:
+            for each in both:
+                self._held[each] -= 1
+                if not self._held[each]:
+                    del self._held[each]
+
+
+def depth_of(value: object) -> int:
+    """How deep a JSON value is nested."""
+    deepest, waiting = 0, [(value, 1)]
+    while waiting:
+        value, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        if isinstance(value, dict):
+            waiting += [(child, depth + 1) for child in value.values()]
+        elif isinstance(value, list):
+            waiting += [(child, depth + 1) for child in value]
+    return deepest

@@ -1,0 +1,74 @@
+"""A client's messages of the Realtime API, checked: what is wrong becomes the error that clients know."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from pydantic import ValidationError
+
+from duologue.serve.events import CLIENT_EVENT, ClientEvent, ItemParam, RealtimeError
+
+
+def parse(message: dict[str, Any]) -> ClientEvent:
+    """A typed event.
+
+    Raises:
+        RealtimeError: it is none.
+    """
+    try:
+        return CLIENT_EVENT.validate_python(message)
+    except ValidationError as error:
+        raise wrong(error, "") from None
+
+
+def wrong(error: ValidationError, where: str) -> RealtimeError:
+    """The first thing that is wrong with a message, by the name of its field."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    kind = first["type"]
+    if kind.startswith("union_tag"):
+        return RealtimeError(f"Invalid value for 'type': {first['msg']}", "invalid_value", f"{where}.type".lstrip("."))
+    path = [str(part) for part in first["loc"]]
+    path = path if where else path[1:]  # the first part is the event's type
+    param = ".".join([where, *path] if where else path)
+    if kind == "missing":
+        return RealtimeError(f"Missing required parameter: '{param}'.", "missing_required_parameter", param)
+    code = "invalid_type" if kind.endswith("_type") else "invalid_value"
+    return RealtimeError(f"Invalid value for '{param}': {first['msg']}", code, param)
+
+
+def sound_of(text: str, param: str) -> bytes:
+    """The bytes of a base64 field."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise RealtimeError(f"Invalid '{param}': expected base64 bytes.", "invalid_value", param) from None
+
+
+def sounds_of(item: ItemParam) -> list[bytes]:
+    """The sounds of an item.
+
+    Raises:
+        RealtimeError: it holds something that no system here can take.
+    """
+    if item.type in ("function_call", "function_call_output"):
+        refuse_tools([item], "item.type")
+    if item.type != "message":
+        raise RealtimeError(f"Items of type '{item.type}' are not supported.", "invalid_value", "item.type")
+    sounds = []
+    for index, part in enumerate(item.content):
+        where = f"item.content.{index}"
+        if part.type == "input_image":
+            raise RealtimeError("Images are not supported: this is a speech model.", "invalid_value", where)
+        if part.type == "input_audio":
+            sounds.append(sound_of(part.audio or "", f"{where}.audio"))
+    return sounds
+
+
+def refuse_tools(tools: Any, param: str) -> None:
+    """Say clearly that nothing here calls functions, where functions are offered."""
+    if tools:
+        raise RealtimeError(
+            "This model cannot call functions: leave 'tools' empty.", "function_calling_not_supported", param
+        )

@@ -1,0 +1,480 @@
+"""The OpenAI Realtime API over a session: client events in, server events out, the same over any transport."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from duologue.serve.apart import answer_apart
+from duologue.serve.events import (
+    BufferAppend,
+    BufferClear,
+    BufferCommit,
+    ClientEvent,
+    ItemCreate,
+    ItemDelete,
+    ItemRetrieve,
+    ItemTruncate,
+    OutputClear,
+    RealtimeError,
+    ResponseCancel,
+    ResponseCreate,
+    ResponseParams,
+    SemanticVad,
+    SessionConfig,
+    SessionUpdate,
+    format_of,
+)
+from duologue.serve.items import Item, Items, new_id
+from duologue.serve.limits import Bucket, Limits
+from duologue.serve.metrics import Metrics
+from duologue.serve.parsing import parse, refuse_tools, sound_of, sounds_of, wrong
+from duologue.serve.responses import Response, Status, carry, usage_of
+from duologue.serve.session import (
+    Broken,
+    Moment,
+    NoReply,
+    ReplyEnded,
+    ReplySound,
+    ReplyStarted,
+    ReplyWord,
+    Session,
+    UserWord,
+)
+from duologue.serve.turns import (
+    DetectedTurns,
+    OwnTurns,
+    ToldTurns,
+    Turns,
+    UserIdle,
+    UserStarted,
+    UserStopped,
+)
+from duologue.systems.cascade.endpoint import Endpointing
+from duologue.systems.cascade.silero import SileroDetector
+from duologue.systems.engine import Engine, Slot
+from duologue.systems.rows import Saved
+
+SHORTEST = 0.1  # seconds of sound that can be committed
+EAGERNESS = {"low": 1.5, "medium": 0.7, "auto": 0.7, "high": 0.4}
+"""Seconds of silence that end a turn where semantic turns are asked for without replies that come by themselves."""
+
+
+class Realtime:
+    """One client's session. `open` it, hand it every message by `handle`, and `close` or `park` it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        detector: Callable[[], SileroDetector],
+        limits: Limits,
+        metrics: Metrics,
+        settings: dict[str, Any],
+    ) -> None:
+        """`settings` are of a client secret or none; `detector` is called where a client asks for voice detection."""
+        self.id = new_id("sess")
+        self.config = SessionConfig().changed(settings)
+        self.config.model = engine.card.name
+        self.config.audio.output.voice = next(iter(engine.card.voices), None)
+        self.expires = time.time() + limits.session
+        self.send: Callable[[dict[str, Any]], None] = lambda event: None
+        """Takes every server event; set by the transport."""
+        self.broken = asyncio.Event()
+        self._engine, self._detector, self._limits, self._metrics = engine, detector, limits, metrics
+        self._messages = Bucket(limits.messages_per_second, limits.messages_at_once)
+        self._audio = Bucket(limits.audio_rate, limits.audio_at_once)
+        self._session = Session(engine, self._follow)
+        self._items = Items(limits.items)
+        self._conversation = new_id("conv")
+        self._user: Item | None = None  # the user's turn that is going on
+        self._heard: Item | None = None  # the last one, until its transcript is complete
+        self._response: Response | None = None
+        self._apart: dict[str, asyncio.Task[None]] = {}  # responses out of band
+        self._committed = 0.0  # seconds of the client's sound that belong to items
+        self._charged = (0, 0)  # frames heard and said that usage was told of
+        self._read = 0  # words read since then
+        self._stopped = 0.0  # when the user's turn was last over
+
+    # Its life.
+
+    async def open(self, saved: Saved | None = None) -> None:
+        """Take a slot and greet the client.
+
+        Raises:
+            EngineFullError: none is free.
+        """
+        await self._session.open(saved=saved)
+        self._apply(None)
+        self._emit("session.created", session=self.wire())
+
+    async def close(self) -> None:
+        for task in self._apart.values():
+            task.cancel()
+        await self._session.close()
+
+    async def park(self) -> Saved:
+        """Leave the slot so that `open` can go on with what is returned; a reply under way is given up."""
+        self._give_up("client_cancelled")
+        return await self._session.park()
+
+    def wire(self) -> dict[str, Any]:
+        """The session as the client sees it."""
+        return {
+            "object": "realtime.session",
+            "id": self.id,
+            "expires_at": int(self.expires),
+            **self.config.model_dump(),
+        }
+
+    def _emit(self, kind: str, **fields: Any) -> None:
+        self._send({"type": kind, **fields})
+
+    def _send(self, event: dict[str, Any]) -> None:
+        self.send({"event_id": new_id("event"), **event})
+
+    def fail(self, error: RealtimeError, event_id: str | None = None) -> None:
+        """Tell the client what went wrong with one of its events."""
+        self._metrics.errors.labels(error.body["code"]).inc()
+        self._emit("error", error={**error.body, "event_id": event_id})
+
+    # What the client says.
+
+    async def handle(self, message: dict[str, Any]) -> bool:
+        """One message, already parsed; False where something was wrong with it, which the client is told."""
+        event_id = message.get("event_id")
+        event_id = event_id if isinstance(event_id, str) and len(event_id) <= 512 else None
+        try:
+            if not self._messages.take():
+                raise RealtimeError("Too many messages; slow down.", "rate_limit_exceeded", type="rate_limit_error")
+            await self._do(parse(message))
+        except RealtimeError as error:
+            self.fail(error, event_id)
+            return False
+        return True
+
+    async def _do(self, event: ClientEvent) -> None:
+        match event:
+            case BufferAppend():
+                self._append(event.audio)
+            case BufferCommit():
+                self._commit()
+            case BufferClear():
+                self._session.clear()
+                self._user, self._committed = None, self._session.sent
+                self._emit("input_audio_buffer.cleared")
+            case SessionUpdate():
+                self._update(event.session)
+            case ResponseCreate():
+                self._create(event.response)
+            case ResponseCancel():
+                self._cancel(event.response_id)
+            case ItemCreate():
+                await self._insert(event)
+            case ItemRetrieve():
+                item = self._items.get(event.item_id, "retrieve")
+                self._emit("conversation.item.retrieved", item=item.wire())
+            case ItemTruncate():
+                self._truncate(event)
+            case ItemDelete():
+                self._items.delete(event.item_id)
+                self._emit("conversation.item.deleted", item_id=event.item_id)
+            case OutputClear():
+                raise RealtimeError("There is no output buffer to clear on a WebSocket.", "invalid_value", "type")
+
+    def _update(self, patch: dict[str, Any]) -> None:
+        refuse_tools(patch.get("tools"), "session.tools")
+        before = self.config
+        try:
+            config = before.changed(patch)
+        except ValidationError as error:
+            raise wrong(error, "session") from None
+        config.model = before.model
+        config.audio.output.voice = before.audio.output.voice
+        self.config = config
+        self._apply(before)
+        self._emit("session.updated", session=self.wire())
+
+    def _apply(self, before: SessionConfig | None) -> None:
+        """Let the session follow the settings, as far as they changed."""
+        audio, old = self.config.audio, before.audio if before else None
+        if old is None or (audio.input.format, audio.output.format) != (old.input.format, old.output.format):
+            self._session.set_formats(format_of(audio.input.format), format_of(audio.output.format))
+        if old is None or audio.input.turn_detection != old.input.turn_detection:
+            self._session.set_turns(self._turns)
+
+    def _turns(self, slot: Slot) -> Turns:
+        asked = self.config.audio.input.turn_detection
+        if asked is None:
+            return ToldTurns(slot, self._limits.buffer)
+        if isinstance(asked, SemanticVad):
+            if asked.create_response:
+                return OwnTurns(slot)
+            settings = Endpointing(silence=EAGERNESS[asked.eagerness])
+            return DetectedTurns(slot, self._detector(), settings, False, asked.interrupt_response)
+        settings = Endpointing(
+            threshold=asked.threshold,
+            release=max(0.01, asked.threshold - 0.15),
+            silence=asked.silence_duration_ms / 1000,
+            lead=asked.prefix_padding_ms / 1000,
+        )
+        idle = None if asked.idle_timeout_ms is None else asked.idle_timeout_ms / 1000
+        return DetectedTurns(slot, self._detector(), settings, asked.create_response, asked.interrupt_response, idle)
+
+    def _append(self, audio: str) -> None:
+        data = sound_of(audio, "audio")
+        if not self._audio.take(format_of(self.config.audio.input.format).seconds(data)):
+            raise RealtimeError(
+                f"Audio comes faster than {self._limits.audio_rate:g} times real time; it was dropped.",
+                "rate_limit_exceeded",
+                "audio",
+                "rate_limit_error",
+            )
+        if not self._session.hear(data):
+            raise RealtimeError(
+                f"More than {self._limits.buffer:g} s of audio wait to be heard; what came now was dropped.",
+                "input_audio_buffer_full",
+                "audio",
+            )
+
+    def _commit(self) -> None:
+        self._session.commit()
+        seconds = self._session.sent - self._committed
+        if seconds < SHORTEST:
+            raise RealtimeError(
+                "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio, "
+                f"but buffer only has {1000 * seconds:.2f}ms of audio.",
+                "input_audio_buffer_commit_empty",
+            )
+        self._close_turn()
+
+    async def _insert(self, event: ItemCreate) -> None:
+        given = event.item
+        item = Item(given.role, [part.model_dump(exclude_none=True, exclude={"audio"}) for part in given.content])
+        item.id = given.id or item.id
+        sounds = sounds_of(given)
+        self._items.check(item, event.previous_item_id)
+        if given.role == "user":
+            for part in given.content:
+                if part.type == "input_text":
+                    await self._give_text(part.text or "")
+            for sound in sounds:
+                self._session.insert(sound)
+        self._add(item, event.previous_item_id)
+
+    async def _give_text(self, text: str) -> None:
+        if not await self._session.read(text):
+            raise RealtimeError(
+                f"{self._engine.card.name} hears speech and takes no text; send the user's turn as audio.",
+                "text_input_not_supported",
+                "item.content",
+            )
+        self._read += len(text.split())
+
+    def _add(self, item: Item, after: str | None = None) -> None:
+        previous = self._items.add(item, after)
+        for kind in ("added", "done"):
+            self._emit(f"conversation.item.{kind}", previous_item_id=previous, item=item.wire())
+
+    def _truncate(self, event: ItemTruncate) -> None:
+        item = self._items.get(event.item_id, "truncate")
+        if item.role != "assistant":
+            raise RealtimeError("Only assistant messages can be truncated.", "item_truncate_invalid_item_id", "item_id")
+        sounding = self._response is not None and self._response.item is item
+        seconds = self._response.seconds if self._response and sounding else item.seconds
+        end = min(event.audio_end_ms, 1000 * seconds)  # a client's clock may run ahead: it means "all that I played"
+        item.seconds = end / 1000
+        for part in item.content:
+            part["transcript"] = ""  # which words were heard is not known
+        self._emit(
+            "conversation.item.truncated",
+            item_id=item.id,
+            content_index=event.content_index,
+            audio_end_ms=int(end),
+        )
+
+    def _create(self, params: ResponseParams) -> None:
+        refuse_tools(params.tools, "response.tools")
+        if params.conversation == "none":
+            self._create_apart(params)
+            return
+        if self._response is not None:
+            raise RealtimeError(
+                f"Conversation already has an active response in progress: {self._response.id}. "
+                "Wait until the response is finished before creating a new one.",
+                "conversation_already_has_active_response",
+            )
+        if params.input is not None:
+            raise RealtimeError(
+                'A response with input of its own needs conversation "none": what was heard cannot be unheard.',
+                "invalid_value",
+                "response.input",
+            )
+        self._respond(params)
+        self._session.answer()
+
+    def _create_apart(self, params: ResponseParams) -> None:
+        """A response out of band: a conversation of its own that hears the input and nothing else."""
+        sounds = [sound for item in params.input or [] for sound in sounds_of(item)]
+        if not sounds:
+            raise RealtimeError(
+                "A response out of band needs input with audio: the sound of earlier items is not kept.",
+                "invalid_value",
+                "response.input",
+            )
+        response = Response(self._send, self.config, params, None, None)
+        audio = self.config.audio
+        inward, outward = format_of(audio.input.format), format_of(audio.output.format)
+        task = asyncio.create_task(answer_apart(self._engine, response, sounds, inward, outward, self._limits.buffer))
+        self._apart[response.id] = task
+        task.add_done_callback(lambda done: self._apart.pop(response.id, None))
+
+    def _cancel(self, response_id: str | None) -> None:
+        if response_id in self._apart:
+            self._apart[response_id].cancel()
+            return
+        if self._response is None or response_id not in (None, self._response.id):
+            raise RealtimeError("Cancellation failed: no active response found", "response_cancel_not_active")
+        self._give_up("client_cancelled")
+
+    def _give_up(self, reason: str, status: Status = "cancelled") -> None:
+        if self._response is not None:
+            self._session.cancel()
+            self._finish(status, {"reason": reason})
+
+    # What happens in the conversation.
+
+    def _follow(self, moment: Moment) -> None:
+        match moment:
+            case UserStarted():
+                self._settle_transcript()
+                self._user = Item("user", [{"type": "input_audio", "transcript": None}])
+                start = int(1000 * moment.at)
+                self._emit("input_audio_buffer.speech_started", audio_start_ms=start, item_id=self._user.id)
+            case UserStopped() if self._user is not None:
+                end = int(1000 * moment.at)
+                self._emit("input_audio_buffer.speech_stopped", audio_end_ms=end, item_id=self._user.id)
+                self._stopped = time.monotonic()
+                self._close_turn()
+                if moment.answer:
+                    self._respond(ResponseParams())
+                if self._session.owned:
+                    self._settle_transcript()  # the system hears the words before it judges the turn over
+            case UserIdle():
+                self._idle(moment)
+            case UserWord():
+                self._transcribe(moment.word)
+            case ReplyStarted():
+                self._settle_transcript()
+                response = self._response or self._respond(ResponseParams())
+                response.begin()
+            case ReplyWord() | ReplySound() if self._response is not None:
+                carry(self._response, moment, format_of(self.config.audio.output.format))
+                self._measure(moment)
+                self._hold_to_length(self._response)
+            case ReplyEnded():
+                if moment.cut:
+                    self._finish("cancelled", {"reason": "turn_detected"})
+                else:
+                    self._finish("completed")
+            case NoReply():
+                self._settle_transcript()
+                self._finish("completed")
+            case Broken():
+                self.fail(
+                    RealtimeError(
+                        "The conversation failed on the server; begin another one.", "server_error", type="server_error"
+                    )
+                )
+                self._finish("failed", {"error": {"type": "server_error", "code": "server_error"}})
+                self.broken.set()
+
+    def _measure(self, moment: ReplyWord | ReplySound) -> None:
+        if isinstance(moment, ReplySound):
+            self._metrics.added.observe(moment.waited)
+            if self._stopped:
+                self._metrics.first_audio.observe(time.monotonic() - self._stopped)
+                self._stopped = 0.0
+
+    def _hold_to_length(self, response: Response) -> None:
+        if (
+            isinstance(response.most, int)
+            and response.words + response.seconds / self._engine.frame_seconds > response.most
+        ):
+            self._give_up("max_output_tokens", "incomplete")
+
+    def _idle(self, moment: UserIdle) -> None:
+        self._user = Item("user", [{"type": "input_audio", "transcript": None}])
+        self._emit(
+            "input_audio_buffer.timeout_triggered",
+            audio_start_ms=int(1000 * moment.since),
+            audio_end_ms=int(1000 * moment.at),
+            item_id=self._user.id,
+        )
+        self._close_turn()
+        self._respond(ResponseParams())
+
+    def _close_turn(self) -> None:
+        """What the user said since the last time becomes an item."""
+        item = self._user or Item("user", [{"type": "input_audio", "transcript": None}])
+        item.seconds = self._session.sent - self._committed
+        self._user, self._committed = None, self._session.sent
+        self._settle_transcript()
+        self._heard = item
+        self._emit("input_audio_buffer.committed", previous_item_id=self._items.last, item_id=item.id)
+        self._add(item)
+
+    def _transcribe(self, word: str) -> None:
+        item = self._user or self._heard
+        if item is None:
+            return
+        said = item.content[0]["transcript"]
+        item.content[0]["transcript"] = f"{said} {word}" if said else word
+        if self.config.audio.input.transcription is not None:
+            self._emit(
+                "conversation.item.input_audio_transcription.delta",
+                item_id=item.id,
+                content_index=0,
+                delta=f" {word}" if said else word,
+            )
+
+    def _settle_transcript(self) -> None:
+        """No more words of the user's last turn will come."""
+        item, self._heard = self._heard, None
+        if item is not None and self.config.audio.input.transcription is not None:
+            self._emit(
+                "conversation.item.input_audio_transcription.completed",
+                item_id=item.id,
+                content_index=0,
+                transcript=item.content[0]["transcript"] or "",
+                usage={"type": "duration", "seconds": round(item.seconds, 2)},
+            )
+
+    def _respond(self, params: ResponseParams) -> Response:
+        self._response = Response(self._send, self.config, params, self._items, self._conversation)
+        limits = [("requests", self._messages), ("tokens", self._audio)]
+        self._emit(
+            "rate_limits.updated",
+            rate_limits=[
+                {
+                    "name": name,
+                    "limit": int(bucket.burst),
+                    "remaining": int(bucket.left),
+                    "reset_seconds": round((bucket.burst - bucket.left) / bucket.rate, 3),
+                }
+                for name, bucket in limits
+            ],
+        )
+        return self._response
+
+    def _finish(self, status: Status, reason: dict[str, Any] | None = None) -> None:
+        response, self._response = self._response, None
+        if response is None:
+            return
+        heard, said = self._session.heard_frames, self._session.said_frames
+        usage = usage_of(heard - self._charged[0], said - self._charged[1], response.words, self._read)
+        self._charged, self._read = (heard, said), 0
+        response.finish(status, usage, reason)

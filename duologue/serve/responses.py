@@ -1,0 +1,154 @@
+"""One response of the Realtime API: the events from `response.created` to `response.done`, in the order clients need.
+
+response.created                          (rate_limits.updated)
+  response.output_item.added              conversation.item.added
+    response.content_part.added
+      response.output_audio.delta *       response.output_audio_transcript.delta *      (or response.output_text)
+      response.output_audio.done          response.output_audio_transcript.done
+    response.content_part.done
+  response.output_item.done               conversation.item.done
+response.done                             with its usage
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any, Literal
+
+from duologue.serve.events import ResponseParams, SessionConfig
+from duologue.serve.items import Item, Items, new_id
+from duologue.serve.session import Moment, ReplySound, ReplyStarted, ReplyWord
+from duologue.serve.sound import Format
+
+Emit = Callable[[dict[str, Any]], None]
+Status = Literal["completed", "cancelled", "failed", "incomplete"]
+
+
+class Response:
+    """Opens with its `response.created`; `begin`, `word` and `sound` while it lasts, then `finish`."""
+
+    def __init__(
+        self, emit: Emit, config: SessionConfig, params: ResponseParams, items: Items | None, conversation: str | None
+    ) -> None:
+        """`items` and `conversation` say what it belongs to; None: it is out of band."""
+        self.id = new_id("resp")
+        self.item: Item | None = None
+        self.modalities = params.output_modalities or config.output_modalities
+        self.seconds = 0.0
+        self._emit = emit
+        self._config = config
+        self._metadata = params.metadata
+        self.most = params.max_output_tokens or config.max_output_tokens
+        self._items = items
+        self._words: list[str] = []
+        self._conversation = conversation
+        emit({"type": "response.created", "response": self._wire("in_progress", None, None)})
+
+    @property
+    def speaks(self) -> bool:
+        return "audio" in self.modalities
+
+    @property
+    def words(self) -> int:
+        return len(self._words)
+
+    def begin(self) -> None:
+        """The reply begins: there is an item of it."""
+        self.item = Item("assistant", status="in_progress")
+        self._tell("response.output_item.added", item=self.item.wire())
+        if self._items is not None:
+            previous = self._items.add(self.item)
+            self._emit({"type": "conversation.item.added", "previous_item_id": previous, "item": self.item.wire()})
+        self._part("added")
+
+    def word(self, word: str) -> None:
+        delta = f" {word}" if self._words else word
+        self._words.append(word)
+        kind = "output_audio_transcript" if self.speaks else "output_text"
+        self._tell(f"response.{kind}.delta", content_index=0, delta=delta)
+
+    def sound(self, data: bytes, format: Format) -> None:
+        self.seconds += format.seconds(data)
+        if self.speaks:
+            delta = base64.b64encode(data).decode()
+            self._tell("response.output_audio.delta", content_index=0, delta=delta)
+
+    def finish(self, status: Status, usage: dict[str, Any], reason: dict[str, Any] | None = None) -> None:
+        """The reply is over, or there was none; `reason` goes into the status' details."""
+        if self.item is not None:
+            self._close(self.item, status)
+        details = None if status == "completed" else {"type": status, **(reason or {})}
+        self._emit({"type": "response.done", "response": self._wire(status, details, usage)})
+
+    def _close(self, item: Item, status: Status) -> None:
+        text = " ".join(self._words)
+        if self.speaks:
+            self._tell("response.output_audio.done", content_index=0)
+            self._tell("response.output_audio_transcript.done", content_index=0, transcript=text)
+            item.content = [{"type": "output_audio", "transcript": text}]
+        else:
+            self._tell("response.output_text.done", content_index=0, text=text)
+            item.content = [{"type": "output_text", "text": text}]
+        self._part("done")
+        item.status = "completed" if status == "completed" else "incomplete"
+        item.seconds = self.seconds
+        self._tell("response.output_item.done", item=item.wire())
+        if self._items is not None:
+            done = {"type": "conversation.item.done", "previous_item_id": item.previous, "item": item.wire()}
+            self._emit(done)
+
+    def _part(self, what: Literal["added", "done"]) -> None:
+        text = " ".join(self._words)
+        part = {"type": "audio", "transcript": text} if self.speaks else {"type": "text", "text": text}
+        self._tell(f"response.content_part.{what}", content_index=0, part=part)
+
+    def _tell(self, kind: str, **fields: Any) -> None:
+        event = {"type": kind, "response_id": self.id, "output_index": 0}
+        if self.item is not None and "item" not in fields:
+            event["item_id"] = self.item.id
+        self._emit({**event, **fields})
+
+    def _wire(self, status: str, details: dict[str, Any] | None, usage: dict[str, Any] | None) -> dict[str, Any]:
+        output = self._config.audio.output
+        return {
+            "object": "realtime.response",
+            "id": self.id,
+            "status": status,
+            "status_details": details,
+            "output": [] if self.item is None else [self.item.wire()],
+            "conversation_id": self._conversation,
+            "output_modalities": self.modalities,
+            "max_output_tokens": self.most,
+            "audio": {"output": {"format": output.format.model_dump(), "voice": output.voice}},
+            "usage": usage,
+            "metadata": self._metadata,
+        }
+
+
+def carry(response: Response, moment: Moment, format: Format) -> None:
+    """Tell in a response what happens in a session that is a reply's."""
+    match moment:
+        case ReplyStarted():
+            response.begin()
+        case ReplyWord():
+            response.word(moment.word)
+        case ReplySound():
+            response.sound(moment.data, format)
+
+
+def usage_of(heard: int, said: int, words: int, read: int) -> dict[str, Any]:
+    """Full usage: frames heard and said count as audio tokens, words read and written as text tokens."""
+    return {
+        "total_tokens": heard + read + said + words,
+        "input_tokens": heard + read,
+        "output_tokens": said + words,
+        "input_token_details": {
+            "text_tokens": read,
+            "audio_tokens": heard,
+            "image_tokens": 0,
+            "cached_tokens": 0,
+            "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0},
+        },
+        "output_token_details": {"text_tokens": words, "audio_tokens": said},
+    }

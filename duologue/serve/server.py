@@ -1,0 +1,96 @@
+"""What all endpoints of one server share: models, keys, limits, counters, and who waits to be resumed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from duologue.serve.keys import Guest, Keys
+from duologue.serve.limits import Limits, Places
+from duologue.serve.logs import log
+from duologue.serve.metrics import Metrics
+from duologue.serve.realtime import Realtime
+from duologue.systems.cascade.silero import SileroDetector
+from duologue.systems.engine import Engine
+from duologue.systems.rows import Saved
+
+TOO_LATE = 0.05  # share of late frames from which the server is not ready for more
+
+
+@dataclass
+class _Parked:
+    realtime: Realtime
+    saved: Saved
+    guest: str
+    end: asyncio.TimerHandle
+
+
+class Server:
+    """`engines` by the names of their models; the first is the one for whoever names another."""
+
+    def __init__(self, engines: Mapping[str, Engine], keys: Keys, limits: Limits) -> None:
+        self.engines, self.keys, self.limits = dict(engines), keys, limits
+        self.metrics = Metrics(self.engines)
+        self.places = Places(limits)
+        self.draining = asyncio.Event()  # no new sessions
+        self.closing = asyncio.Event()  # running sessions are to end now
+        self.open: set[asyncio.Task[None]] = set()  # sessions, whatever their protocol
+        self._parked: dict[str, _Parked] = {}
+        self._detector: SileroDetector | None = None
+
+    def start(self) -> None:
+        for engine in self.engines.values():
+            engine.start()
+
+    def stop(self) -> None:
+        for parked in self._parked.values():
+            parked.end.cancel()
+        self._parked.clear()
+        for engine in self.engines.values():
+            engine.stop()
+
+    async def drain(self) -> None:
+        """Take no new sessions, let running ones go on for as long as the limits say, then end them."""
+        self.draining.set()
+        log("draining", sessions=len(self.open), seconds=self.limits.drain)
+        if self.open:
+            await asyncio.wait(self.open, timeout=self.limits.drain)
+        self.closing.set()
+        if self.open:
+            await asyncio.wait(self.open, timeout=5)
+
+    def engine(self, model: str | None) -> Engine:
+        """The model of this name, or the first: clients name models that are not here, and cannot do otherwise."""
+        return self.engines.get(model or "") or next(iter(self.engines.values()))
+
+    @property
+    def ready(self) -> bool:
+        """Whether new sessions are welcome and would be served in time."""
+        engines = self.engines.values()
+        return not self.draining.is_set() and all(e.alive and e.lateness < TOO_LATE for e in engines)
+
+    def detector(self) -> SileroDetector:
+        """The voice detector, for clients that ask for one."""
+        self._detector = self._detector or SileroDetector()
+        return self._detector
+
+    def park(self, realtime: Realtime, saved: Saved, guest: Guest) -> None:
+        """Keep a conversation whose client vanished, for a while."""
+        end = asyncio.get_running_loop().call_later(self.limits.resume, self._forget, realtime.id)
+        self._parked[realtime.id] = _Parked(realtime, saved, guest.key, end)
+        self.metrics.parked.set(len(self._parked))
+
+    def resume(self, id: str, guest: Guest) -> tuple[Realtime, Saved] | None:
+        """A parked conversation, for the guest who held it."""
+        parked = self._parked.get(id)
+        if parked is None or not secrets.compare_digest(parked.guest, guest.key):
+            return None
+        parked.end.cancel()
+        self._forget(id)
+        return parked.realtime, parked.saved
+
+    def _forget(self, id: str) -> None:
+        del self._parked[id]
+        self.metrics.parked.set(len(self._parked))

@@ -1,0 +1,309 @@
+"""One conversation of one client, whatever the protocol: sound in, turns, words and sound out.
+
+A session holds a slot of an engine. It lives on the event loop; what the engine tells on its thread is taken over
+there. What happens is told in order, as `Moment`s, to the one who holds the session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from duologue.serve.sound import Format, Inward, Outward
+from duologue.serve.turns import QUIET, Change, OwnTurns, Turns, UserStarted, UserStopped
+from duologue.systems.base import HeardWord, Pcm, TextWord, Turn
+from duologue.systems.engine import Engine, Heard, Slot
+from duologue.systems.rows import Saved
+
+PATIENCE = 5.0  # seconds of conversation that a reply, once it is wanted, is waited for
+
+
+@dataclass(frozen=True)
+class UserWord:
+    """The system has heard a word of the user."""
+
+    word: str
+
+
+@dataclass(frozen=True)
+class ReplyStarted:
+    """The system begins to speak."""
+
+
+@dataclass(frozen=True)
+class ReplyWord:
+    """A word of the reply, decided shortly before it sounds."""
+
+    word: str
+
+
+@dataclass(frozen=True)
+class ReplySound:
+    """The next sound of the reply in the client's format; `waited`: seconds since its frame was due."""
+
+    data: bytes
+    waited: float
+
+
+@dataclass(frozen=True)
+class ReplyEnded:
+    """The reply is over; `cut`: because the user spoke over it."""
+
+    cut: bool
+
+
+@dataclass(frozen=True)
+class NoReply:
+    """A reply was wanted, and the system said nothing."""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """The conversation ended with an error of the system."""
+
+    error: Exception
+
+
+Moment = Change | UserWord | ReplyStarted | ReplyWord | ReplySound | ReplyEnded | NoReply | Broken
+
+
+class Session:
+    """See the module's docstring. `await open()` before, `await close()` after."""
+
+    def __init__(self, engine: Engine, tell: Callable[[Moment], None]) -> None:
+        self.engine = engine
+        self.replying = False
+        self.heard_frames = 0  # of the user that the system has heard
+        self.said_frames = 0
+        self.sent = 0.0  # seconds that the client has sent
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._slot: Slot | None = None
+        self._turns: Turns
+        self._in: Inward
+        self._out: Outward
+        self._dropping = False  # a reply that was cancelled still comes from a system that can't be stopped
+        self._early: list[str] = []  # words decided before their reply sounds
+        self._user = False  # the user has the floor, as the client was told
+        self._held: list[UserStarted | UserWord] = []  # said over a reply that goes on
+        self._wanted: int | None = None  # frames for which a wanted reply has been waited for
+        self._silences = 0  # frames in a row without anything from the client or a reply
+
+    async def open(self, seed: int = 0, saved: Saved | None = None) -> None:
+        """Take a slot.
+
+        Raises:
+            EngineFullError: none is free.
+        """
+        self._slot = await asyncio.to_thread(self.engine.join, self._listen, seed, saved)
+        card = self.engine.card
+        self.set_formats(Format("pcm", card.sample_rate), Format("pcm", card.sample_rate))
+        self._turns = OwnTurns(self.slot)
+
+    @property
+    def slot(self) -> Slot:
+        assert self._slot is not None, "open the session first"
+        return self._slot
+
+    @property
+    def owned(self) -> bool:
+        """Whether the system decides on turns by itself."""
+        return self._turns.owned
+
+    async def close(self) -> None:
+        if self._slot is not None:
+            slot, self._slot = self._slot, None
+            await asyncio.to_thread(slot.leave)
+
+    async def park(self) -> Saved:
+        """Close, so that another session can `open` with what is returned."""
+        slot, self._slot = self.slot, None
+        return await asyncio.to_thread(slot.park)
+
+    def set_formats(self, inward: Format, outward: Format) -> None:
+        """The client's formats from now on."""
+        card = self.engine.card
+        self._in = Inward(inward, card.sample_rate, card.frame)
+        self._out = Outward(outward, card.sample_rate)
+
+    def set_turns(self, make: Callable[[Slot], Turns]) -> None:
+        """Who decides on turns from now on."""
+        self.slot.run(fills=False)
+        self._turns = make(self.slot)
+
+    def hear(self, data: bytes) -> bool:
+        """What the client sends, in pieces of any size; False where it was too much and part of it was dropped."""
+        return self._take(self._in.push(data))
+
+    def commit(self) -> None:
+        """What was sent so far is whole: hear the last part of a frame too."""
+        self._take(self._in.flush())
+
+    def insert(self, data: bytes) -> None:
+        """Sound that the client has from elsewhere, in its format: the user says it now."""
+        card = self.engine.card
+        inward = Inward(self._in.format, card.sample_rate, card.frame)
+        for frame in [*inward.push(data), *inward.flush()]:
+            self._turns.insert(frame)
+
+    def clear(self) -> None:
+        """Forget what was sent and not heard yet."""
+        self._in.clear()
+        self._turns.clear()
+
+    def answer(self) -> None:
+        """Have a reply made now; `ReplyStarted` or `NoReply` follows."""
+        self._wanted = 0
+        self._turns.answer()
+
+    def cancel(self) -> None:
+        """Stop the reply that sounds or was wanted; nothing more is told of it."""
+        sounded, self.replying, self._wanted = self.replying, False, None
+        self._early.clear()
+        self._out.flush()
+        self._turns.settle()
+        if sounded:
+            self._dropping = True
+            self._loop.run_in_executor(None, self._hush, self.slot)
+
+    async def read(self, text: str) -> bool:
+        """Give the user's text to the system; False where it takes none."""
+        return await asyncio.to_thread(self.slot.read, text)
+
+    def _take(self, frames: list[Pcm]) -> bool:
+        for frame in frames:
+            self.sent += self.engine.frame_seconds
+            for change in self._turns.hear(frame, self.sent):
+                self._note(change)
+        full, self._turns.full = self._turns.full, False
+        return not full
+
+    def _note(self, change: Change) -> None:
+        if isinstance(change, UserStopped) and change.answer:
+            self._wanted = 0
+        self._tell(change)
+        if isinstance(change, UserStarted) and self._turns.interrupts and (self.replying or self._wanted is not None):
+            self.cancel()
+            self._tell(ReplyEnded(cut=True))
+
+    def _hush(self, slot: Slot) -> None:
+        if slot.hush():
+            self._loop.call_soon_threadsafe(self._forget)
+
+    def _forget(self) -> None:
+        """The system has stopped: what it says from now on is another reply."""
+        self._dropping = False
+        self._early.clear()
+
+    def _listen(self, told: Heard | Exception) -> None:
+        """On the engine's thread."""
+        self._loop.call_soon_threadsafe(self._follow, told)
+
+    def _follow(self, told: Heard | Exception) -> None:
+        if self._slot is None:
+            return  # closed while this was on its way
+        if isinstance(told, Exception):
+            self._slot = None
+            self._tell(Broken(told))
+            return
+        self.heard_frames += not told.silence
+        ended: ReplyEnded | None = None
+        for event in told.reply.events:
+            match event:
+                case HeardWord():
+                    self._hear_word(event.word)
+                case TextWord():
+                    self._say_word(event.word)
+                case Turn(kind="user_started" | "user_stopped"):
+                    self._own_turn(event.kind == "user_started")
+                case Turn(kind="reply_started"):
+                    self._begin()
+                case Turn(kind="reply_ended" | "interrupted"):
+                    ended = ReplyEnded(event.kind == "interrupted")
+        if self.replying:
+            self.said_frames += 1
+            if data := self._out.push(told.reply.pcm):
+                self._tell(ReplySound(data, told.waited))
+        if ended:
+            self._end(ended)
+        self._wait(told.silence)
+
+    def _hear_word(self, word: str) -> None:
+        if self._held:
+            self._held.append(UserWord(word))
+        else:
+            self._tell(UserWord(word))
+
+    def _say_word(self, word: str) -> None:
+        if self.replying:
+            self._tell(ReplyWord(word))
+        elif not self._dropping:
+            self._early.append(word)
+
+    def _own_turn(self, started: bool) -> None:
+        """The system's own account of a turn; over a reply that goes on, a murmur is no turn."""
+        if not self._turns.owned:
+            return
+        at = self.heard_frames * self.engine.frame_seconds
+        if started and self.replying:
+            self._held = [UserStarted(at)]
+        elif started:
+            self._start_user(UserStarted(at))
+        elif self._held:
+            self._held.clear()
+        elif self._user:
+            self._stop_user()
+
+    def _start_user(self, started: UserStarted) -> None:
+        if not self._user:
+            self._user = True
+            self._tell(started)
+
+    def _stop_user(self) -> None:
+        self._user = False
+        self._tell(UserStopped(self.heard_frames * self.engine.frame_seconds, answer=False))
+
+    def _begin(self) -> None:
+        if self._turns.owned and self._user:
+            self._stop_user()
+        self._dropping, self.replying, self._wanted = False, True, None
+        self._tell(ReplyStarted())
+        for word in self._early:
+            self._tell(ReplyWord(word))
+        self._early.clear()
+
+    def _end(self, ended: ReplyEnded) -> None:
+        self._dropping = False
+        if not self.replying:
+            return
+        self.replying = False
+        if data := self._out.flush():
+            self._tell(ReplySound(data, 0.0))
+        if ended.cut:
+            self._release()
+        self._tell(ended)
+        self._release()
+        self._turns.settle()
+
+    def _release(self) -> None:
+        """What the user said over the reply was a turn after all."""
+        held, self._held = self._held, []
+        for moment in held:
+            if isinstance(moment, UserStarted):
+                self._start_user(moment)
+            else:
+                self._tell(moment)
+
+    def _wait(self, silence: bool) -> None:
+        """Give up on a reply that does not come, and let a conversation rest in which nothing happens."""
+        if self._wanted is not None and silence:
+            self._wanted += 1
+            if self._wanted * self.engine.frame_seconds >= PATIENCE:
+                self._wanted = None
+                self._turns.settle()
+                self._tell(NoReply())
+        self._silences = self._silences + 1 if silence and not self.replying and self._wanted is None else 0
+        if self._silences * self.engine.frame_seconds >= QUIET:
+            self._silences = 0
+            self.slot.run(fills=False)
