@@ -17,6 +17,7 @@ from duologue.audio.vad import frame_levels
 from duologue.errors import AudioError
 from duologue.eval.metrics import RATE, SILENCE_DBFS, Pcm, sound_bounds
 
+_WINDOW = round(9.01 * RATE)  # samples that DNSMOS judges at once
 _FULL = 0.99  # of full scale: a sample that was cut off
 _JUMP = 0.05  # the softest click that is looked for
 _ISOLATED = 4.0  # times as large as anything around it
@@ -50,14 +51,16 @@ def _network() -> Any:
 
 
 def dnsmos(pcm: Pcm) -> Opinion:
-    """DNSMOS of (T,) at 16 kHz; what is shorter than 9 s is repeated, as its makers do.
+    """DNSMOS of (T,) at 16 kHz; what is shorter than the 9 s that it judges at once is repeated up to there.
+
+    Its makers double short sounds instead, which can take seven such windows to say the same.
 
     Raises:
         AudioError: there is no sound in it.
     """
     if sound_bounds(pcm) is None:
         raise AudioError(f"DNSMOS judges a sound; {len(pcm) / RATE:.2f} s of silence were given")
-    found = _network()(np.clip(pcm, -1, 1), RATE, False)
+    found = _network()(np.resize(np.clip(pcm, -1, 1), max(len(pcm), _WINDOW)), RATE, False)
     return Opinion(*(float(found[name]) for name in ("ovrl_mos", "sig_mos", "bak_mos", "p808_mos")))
 
 

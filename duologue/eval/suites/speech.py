@@ -5,8 +5,8 @@ A case is a conversation of some questions; all that is judged is on the system'
     WER, CER       the text stream against what a recogniser that is not ours hears in the reply; beside it the same
                    recogniser's error on a synthesiser's speech of the same text, so what it misses by itself is seen
     DNSMOS         what listeners would say of all replies together (`quality.dnsmos`)
-    one voice      similarity of the speakers of two replies, and of all replies to the voice on the system's card;
-                   beside them two clips of one held-out speaker, and of two (`speakers`)
+    one voice      similarity of the speakers of two replies of different words, and of all replies to the voice on the
+                   system's card; beside them two clips of one held-out speaker, and of two (`speakers`)
     prosody        semitones between the lows and highs of F0, syllables a second
 
 Your own cases: audio "question" ("question 2" …); for the calibration of voices "voice 1" and "voice 2" by one speaker,
@@ -123,9 +123,10 @@ class SpeechSuite(Suite):
         spans = [record.reply_sound(index) for index in range(len(questions))]
         sounds = [record.reply(span) for span in spans if span is not None]
         texts = [record.text(record.turn(index)) for index in range(len(questions))]
+        said = [text for text, span in zip(texts, spans, strict=True) if span is not None]
         heard = [domain_recognizer().transcribe(record.reply(record.turn(index))) for index in range(len(questions))]
         values: dict[str, Value] = {"asked": len(questions), "replied": len(sounds)}
-        values |= _words(texts, heard, domain_recognizer()) | _sound(sounds) | _voice(sounds, system.card)
+        values |= _words(texts, heard, domain_recognizer()) | _sound(sounds) | _voice(sounds, said, system.card)
         if "another voice" in case.audio:
             values["same"] = _alike(case.audio["voice 1"], case.audio["voice 2"])
             values["different"] = _alike(case.audio["voice 1"], case.audio["another voice"])
@@ -210,10 +211,15 @@ def _sound(sounds: Sequence[Pcm]) -> dict[str, Value]:
     }
 
 
-def _voice(sounds: Sequence[Pcm], card: SystemCard) -> dict[str, Value]:
-    """How alike the replies' speakers are among each other, and to the voice that the card names."""
-    embedded = [embed(sound) for sound in sounds if _long_enough(sound)]
-    pairs = [float(one @ other) for one, other in combinations(embedded, 2)]
+def _voice(sounds: Sequence[Pcm], texts: Sequence[str], card: SystemCard) -> dict[str, Value]:
+    """How alike the replies' speakers are among each other, and to the voice that the card names.
+
+    Of a system that says the same words again in the same sound, that would tell nothing.
+    """
+    spoken = zip(sounds, texts, strict=True)
+    embedded = [(embed(sound), text) for sound, text in spoken if _long_enough(sound)]
+    apart = [(one, other) for one, other in combinations(embedded, 2) if not one[1] or one[1] != other[1]]
+    pairs = [float(one @ other) for (one, _), (other, _) in apart]
     reference = _reference(card.voices)
     together = np.concatenate(sounds) if sounds else np.zeros(0, np.float32)
     return {
