@@ -99,13 +99,14 @@ def clipped_share(pcm: Pcm) -> float:
 
 
 def lag(reference: Pcm, other: Pcm) -> float:
-    """Seconds by which `other` (T,) lies behind `reference` (T,): where their loudness correlates most.
+    """Seconds by which `other` (T,) lies behind `reference` (T,): where changes of loudness correlate most.
 
     Loudness and not the waveform, so that it is told of vocoders too, which keep no phases.
     """
     window = np.hanning(RATE // 20)
     loudness = [np.convolve(np.abs(pcm), window / window.sum(), mode="same") for pcm in (reference, other)]
-    first, second = (signal - signal.mean() for signal in loudness)
+    # loudness itself is never below zero, and its level would draw the best place towards no shift at all
+    first, second = np.diff(loudness)
     return float(correlate(second, first, method="fft").argmax() - (len(first) - 1)) / RATE
 
 
