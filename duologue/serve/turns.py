@@ -139,8 +139,8 @@ class DetectedTurns(Turns):
         for probability in self._detection.hear(frame):
             change = self._endpointer.hear(probability)
             if change == "started":
-                lead = self._endpointer.speech + self._settings.lead
-                changes.append(UserStarted(max(self._start, at - lead)))
+                onset = self._start + self._endpointer.last / self._rate - self._endpointer.speech
+                changes.append(UserStarted(max(self._start, onset - self._settings.lead)))
                 for early in self._lead:
                     self._say(early)
                 self._lead.clear()
