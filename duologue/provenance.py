@@ -40,7 +40,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Return the processor, its cores and the Python in one line, as "Intel Xeon, 2 cores, Linux x86_64, Python 3.11"."""
+    """Return the processor, its cores and the Python in one line: "Xeon, 2 cores, Linux x86_64, Python 3.11.2"."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
