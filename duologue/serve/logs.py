@@ -26,6 +26,8 @@ def write_logs() -> None:
     for name in ("duologue.serve", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
+    # uvicorn takes every handshake that is refused for a failure of the application.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "completing handshake" not in record.getMessage())
     _LOGGER.setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 

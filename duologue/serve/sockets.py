@@ -27,7 +27,7 @@ from duologue.serve.server import Server
 from duologue.systems.engine import EngineFullError
 
 AWAY, UNSUPPORTED, POLICY, BROKEN, RESTART, FULL = 1001, 1003, 1008, 1011, 1012, 1013
-ABNORMAL = 1006  # the connection was lost
+LOST = (1005, 1006)  # the connection ended without a code that says why
 BREATH = 0.05  # seconds that are not read from a client that was refused a message
 
 
@@ -157,7 +157,7 @@ class _Connection:
 
     async def run(self) -> None:
         await self.websocket.accept(self.subprotocol)
-        begin, code, reason, session = time.monotonic(), ABNORMAL, "", None
+        begin, code, reason, session = time.monotonic(), LOST[-1], "", None
         try:
             session = await self._open()
             await self._talk(session)
@@ -225,7 +225,7 @@ class _Connection:
                 session.fail(RealtimeError(f"Nothing was sent for {idle:g} s.", "idle_timeout"))
                 raise ClosingError(AWAY, "idle") from None
             if received["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(received.get("code") or ABNORMAL)
+                raise WebSocketDisconnect(received.get("code") or LOST[-1])
             try:
                 message = self._parse(received)
             except RealtimeError as error:
@@ -263,11 +263,11 @@ class _Connection:
 
     async def _end(self, session: Realtime | None, code: int, reason: str) -> None:
         """Give back what is held; a conversation whose connection was lost is kept for a while."""
-        if code != ABNORMAL and reason:
+        if reason:
             await self.outbox.flush()
         self.outbox.clear()
         if session is not None:
-            if code == ABNORMAL and self.server.limits.resume and not self.server.closing.is_set():
+            if code in LOST and self.server.limits.resume and not self.server.closing.is_set():
                 self.server.park(session, await session.park(), self.guest)
             else:
                 await session.close()

@@ -168,7 +168,7 @@ def test_garbage_hurts_nobody_else(beeper: Served) -> None:
 
 def test_limits_hold_and_are_counted() -> None:
     limits = Limits(
-        sessions_per_key=2, messages_at_once=20, messages_per_second=5, message_bytes=100_000, audio_at_once=1, drain=0
+        sessions_per_key=2, messages_at_once=20, messages_per_second=5, message_bytes=150_000, audio_at_once=1, drain=0
     )
 
     async def test() -> None:
