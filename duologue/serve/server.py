@@ -34,6 +34,7 @@ class Server:
         self.engines, self.keys, self.limits = dict(engines), keys, limits
         self.metrics = Metrics(self.engines)
         self.places = Places(limits)
+        self.twilio_token: str | None = None  # with which Twilio signs its requests
         self.draining = asyncio.Event()  # no new sessions
         self.closing = asyncio.Event()  # running sessions are to end now
         self.open: set[asyncio.Task[None]] = set()  # sessions, whatever their protocol

@@ -107,11 +107,14 @@ async def refuse(websocket: WebSocket, status: int, code: str, message: str) -> 
 
 
 @asynccontextmanager
-async def admitted(websocket: WebSocket, protocol: str) -> AsyncIterator[Guest | None]:
-    """The guest who may open a session of `protocol`, for as long as it lasts; None: refused, and told so."""
+async def admitted(websocket: WebSocket, protocol: str, known: Guest | None = None) -> AsyncIterator[Guest | None]:
+    """The guest who may open a session of `protocol`, for as long as it lasts; None: refused, and told so.
+
+    `known` is who it is where that was found out otherwise than by a key.
+    """
     server: Server = websocket.app.state.server
     offered = websocket.scope.get("subprotocols", [])
-    guest = server.keys.admit(websocket.headers, offered)
+    guest = known or server.keys.admit(websocket.headers, offered)
     address = websocket.client.host if websocket.client else ""
     with contextlib.ExitStack() as stack:
         if server.draining.is_set():
