@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from duologue.serve import client_secrets, sockets, twilio
+from duologue.serve import client_secrets, page, sockets, twilio
 from duologue.serve.server import Server
 
 
@@ -20,6 +20,7 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
     """The application of one server, whose engines are to be running; pages of `origins` may use it."""
     app = Starlette(
         routes=[
+            *page.routes(),
             Route("/healthz", _healthy),
             Route("/readyz", _ready),
             Route("/metrics", _metrics),
@@ -55,15 +56,17 @@ async def _metrics(request: Request) -> Response:
     return Response(server.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _describe(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "duologue"}
+def _describe(name: str, server: Server) -> dict[str, Any]:
+    card = server.engines[name].card
+    own = {"summary": card.summary, "voices": card.voices}  # clients pass over what they do not know
+    return {"id": name, "object": "model", "created": 0, "owned_by": "duologue", **own}
 
 
 async def _models(request: Request) -> Response:
     server: Server = request.app.state.server
     if server.keys.admit(request.headers) is None:
         return client_secrets.unauthorized(server)
-    return JSONResponse({"object": "list", "data": [_describe(name) for name in server.engines]})
+    return JSONResponse({"object": "list", "data": [_describe(name, server) for name in server.engines]})
 
 
 async def _model(request: Request) -> Response:
@@ -74,4 +77,4 @@ async def _model(request: Request) -> Response:
     if name not in server.engines:
         message = f"The model '{json.dumps(name)[1:-1]}' does not exist."
         return client_secrets.error(404, "model_not_found", message, "model")
-    return JSONResponse(_describe(name))
+    return JSONResponse(_describe(name, server))

@@ -1,0 +1,139 @@
+// The server's Realtime API over its WebSocket, with reconnection.
+
+const SLOWEST = 8; // seconds between two attempts
+const BACKLOG = 1 << 20; // unsent bytes from which sound is dropped: it would come too late anyway
+
+export class Client {
+  /**
+   * `onevent(event)` takes every server event. `onstate(state, text)` is told "connecting", "open", "lost" (another
+   * attempt follows), "key" (the server wants one) and "ended", each with a text for the user where there is something
+   * to say.
+   */
+  constructor({ onevent, onstate }) {
+    this.onevent = onevent;
+    this.onstate = onstate;
+    this.key = "";
+    this.attempts = 0;
+    addEventListener("online", () => this.retry && this.begin());
+  }
+
+  get open() {
+    return this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** The models that are served: [{id, voices, summary}]; null: the server wants a key. */
+  async models() {
+    const answer = await fetch("v1/models", { headers: this.headers });
+    if (answer.status === 401) return null;
+    return (await answer.json()).data;
+  }
+
+  get headers() {
+    return this.key ? { Authorization: `Bearer ${this.key}` } : {};
+  }
+
+  connect(model) {
+    this.model = model;
+    this.session = null;
+    this.attempts = 0;
+    this.onstate("connecting");
+    return this.begin();
+  }
+
+  async begin() {
+    clearTimeout(this.retry);
+    this.retry = null;
+    const attempt = (this.attempt = {});
+    const protocols = ["realtime"];
+    if (this.key) {
+      const secret = await this.secret().catch(() => undefined);
+      if (attempt !== this.attempt) return; // closed or begun anew meanwhile
+      if (!secret) return secret === null ? this.onstate("key") : this.again();
+      protocols.push(`openai-insecure-api-key.${secret}`);
+    }
+    const url = new URL("v1/realtime", document.baseURI);
+    url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("model", this.model);
+    if (this.session) url.searchParams.set("resume", this.session);
+    const socket = new WebSocket(url, protocols);
+    this.socket = socket;
+    socket.onmessage = ({ data }) => socket === this.socket && this.take(JSON.parse(data));
+    socket.onclose = (event) => socket === this.socket && this.lost(event);
+  }
+
+  /** A secret of a few minutes in place of the key, as not every key can be a subprotocol; null: the key is wrong. */
+  async secret() {
+    const answer = await fetch("v1/realtime/client_secrets", { method: "POST", headers: this.headers });
+    return answer.status === 401 ? null : (await answer.json()).value;
+  }
+
+  take(event) {
+    if (event.type === "session.created") {
+      this.session = event.session.id;
+      this.attempts = 0;
+      this.onstate("open");
+    }
+    this.onevent(event);
+  }
+
+  async lost({ code, reason }) {
+    this.socket = null;
+    const attempt = this.attempt;
+    if (code === 1001 || code === 1008) return this.onstate("ended", `The server ended the conversation: ${reason}.`);
+    if (code === 1006 && (await this.refused())) return this.onstate("key");
+    if (attempt !== this.attempt) return;
+    this.again(code === 1013 ? "All places are taken." : "The connection was lost.");
+  }
+
+  /** Whether it is the key that is wrong: a browser does not say why a WebSocket was refused. */
+  async refused() {
+    try {
+      return (await this.models()) === null;
+    } catch {
+      return false; // there is no server to ask
+    }
+  }
+
+  again(why = "The server does not answer.") {
+    const seconds = Math.min(SLOWEST, 0.5 * 2 ** this.attempts++);
+    this.onstate("lost", `${why} Trying again…`);
+    this.retry = setTimeout(() => this.begin(), seconds * 1000);
+  }
+
+  send(event) {
+    if (this.open) this.socket.send(JSON.stringify(event));
+  }
+
+  /** Send a block of the user's sound, float samples at 24 kHz; false where it could not go out. */
+  hear(samples) {
+    if (!this.open || this.socket.bufferedAmount > BACKLOG) return false;
+    this.send({ type: "input_audio_buffer.append", audio: toBase64(samples) });
+    return true;
+  }
+
+  close() {
+    this.attempt = null;
+    clearTimeout(this.retry);
+    this.retry = null;
+    const socket = this.socket;
+    this.socket = null;
+    socket?.close(1000);
+  }
+}
+
+/** Float samples to base64 of 16-bit little-endian ones. */
+export function toBase64(samples) {
+  const bytes = new DataView(new ArrayBuffer(2 * samples.length));
+  samples.forEach((sample, index) => bytes.setInt16(2 * index, toInt16(sample), true));
+  return btoa(String.fromCharCode(...new Uint8Array(bytes.buffer)));
+}
+
+export function fromBase64(text) {
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return Float32Array.from({ length: bytes.length >> 1 }, (_, index) => view.getInt16(2 * index, true) / 32768);
+}
+
+export function toInt16(sample) {
+  return Math.round(32767 * Math.max(-1, Math.min(1, sample)));
+}

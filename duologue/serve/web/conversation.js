@@ -1,0 +1,149 @@
+// What happened in a conversation and when: loudness of both voices, turns, words, latencies, lost connections.
+//
+// Times are seconds on the clock of the sound card, from the first sound on; block n covers 40 ms from n * STEP.
+
+import { Recording } from "./recording.js";
+import { BLOCK, RATE } from "./sound.js";
+
+export const STEP = BLOCK / RATE;
+const VOICED = 0.02; // peak from which a block is taken for voice
+const BREATH = 1.0; // seconds; a shorter pause does not end a stretch of voice that a turn is traced back to
+
+export class Conversation {
+  /** `onturn(turn)`: a turn is new or has changed. */
+  constructor(onturn) {
+    this.onturn = onturn;
+    this.began = new Date();
+    this.peaks = { you: [], model: [] };
+    this.turns = [];
+    this.gaps = []; // [{start, end}] without a connection
+    this.recording = new Recording();
+    this.onset = 0; // where the user's present or last stretch of voice began
+    this.offset = -Infinity; // and where it ended
+  }
+
+  get time() {
+    return this.peaks.you.length * STEP;
+  }
+
+  /** Take a block of both voices. */
+  add(heard, said) {
+    const start = this.time;
+    const you = peak(heard);
+    const model = peak(said);
+    this.peaks.you.push(you);
+    this.peaks.model.push(model);
+    this.recording.push(heard, said);
+    if (you >= VOICED) {
+      if (start - this.offset > BREATH) this.onset = start;
+      this.offset = start + STEP;
+      this.stretch(this.last("you"), start);
+    }
+    if (model >= 0.001) this.sounded(start);
+  }
+
+  /** Voice belongs to the user's turn that is going on. */
+  stretch(turn, start) {
+    if (turn && !turn.over && start - turn.end < BREATH) turn.end = start + STEP;
+  }
+
+  /** The reply is audible: the first block of it tells the latency. */
+  sounded(start) {
+    const turn = this.turns.findLast((each) => each.who === "model");
+    if (!turn) return;
+    if (turn.start === null) {
+      turn.start = start;
+      const asked = this.last("you");
+      if (asked && !asked.answered && Number.isFinite(this.offset)) {
+        asked.answered = true;
+        turn.latency = start - this.offset;
+        turn.asked = this.offset;
+      }
+      this.onturn(turn);
+    }
+    turn.end = start + STEP;
+  }
+
+  last(who) {
+    return this.turns.findLast((turn) => turn.who === who);
+  }
+
+  turn(who, id) {
+    let turn = this.turns.find((each) => each.id === id);
+    if (!turn) {
+      const start = who === "you" ? Math.min(this.time, this.onset) : null; // a reply starts when it is audible
+      turn = { who, id, start, end: who === "you" ? this.offset : null, words: [], over: false, cut: false, latency: null };
+      this.turns.push(turn);
+      this.onturn(turn);
+    }
+    return turn;
+  }
+
+  word(turn, delta) {
+    const text = delta.trim();
+    if (text) turn.words.push({ text, at: this.time });
+    this.onturn(turn);
+  }
+
+  /** Take an event of the server. */
+  follow(event) {
+    switch (event.type) {
+      case "input_audio_buffer.speech_started":
+        this.turn("you", event.item_id);
+        break;
+      case "conversation.item.input_audio_transcription.delta":
+        this.word(this.turn("you", event.item_id), event.delta);
+        break;
+      case "conversation.item.input_audio_transcription.completed":
+        this.finish(this.turn("you", event.item_id), false);
+        break;
+      case "response.output_item.added":
+        this.turn("model", event.response_id).item = event.item.id;
+        break;
+      case "response.output_audio_transcript.delta":
+        this.word(this.turn("model", event.response_id), event.delta);
+        break;
+      case "response.done": {
+        const turn = this.turns.find((each) => each.id === event.response.id);
+        if (turn) this.finish(turn, event.response.status === "cancelled");
+        break;
+      }
+    }
+  }
+
+  finish(turn, cut) {
+    turn.over = true;
+    turn.cut = cut;
+    this.onturn(turn);
+  }
+
+  /** The connection is lost (true) or there again (false). */
+  gap(lost) {
+    const open = this.gaps.find((gap) => gap.end === null);
+    if (lost && !open) this.gaps.push({ start: this.time, end: null });
+    else if (!lost && open) open.end = this.time;
+    if (lost) this.turns.filter((turn) => !turn.over).forEach((turn) => this.finish(turn, turn.who === "model"));
+  }
+
+  json(about) {
+    const turns = this.turns.map(({ who, start, end, words, latency, cut }) => ({
+      who,
+      start: rounded(start),
+      end: rounded(end),
+      text: words.map((word) => word.text).join(" "),
+      words: words.map(({ text, at }) => ({ word: text, at: rounded(at) })),
+      ...(who === "model" ? { latency: rounded(latency), interrupted: cut } : {}),
+    }));
+    const sound = { sample_rate: RATE, channels: ["you", "model"], seconds: rounded(this.time) };
+    const lost = this.gaps.map(({ start, end }) => ({ start: rounded(start), end: rounded(end) }));
+    return JSON.stringify({ began: this.began.toISOString(), ...about, sound, turns, connection_lost: lost }, null, 2);
+  }
+}
+
+function peak(samples) {
+  return samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+}
+
+function rounded(seconds) {
+  return Number.isFinite(seconds) && seconds !== null ? Math.round(seconds * 1000) / 1000 : null;
+}

@@ -1,0 +1,258 @@
+// The page: what the user does becomes sound and messages, what comes back becomes pictures and words.
+
+import { Client, fromBase64 } from "./client.js";
+import { Conversation } from "./conversation.js";
+import { download } from "./recording.js";
+import { RATE, BLOCK, Sound, SoundError } from "./sound.js";
+import { Timeline } from "./timeline.js";
+import { Transcript } from "./transcript.js";
+
+const $ = (id) => document.getElementById(id);
+const HARMLESS = new Set(["response_cancel_not_active"]); // the reply had ended by itself meanwhile
+
+let models = [];
+let sound = null; // while a conversation goes on
+let conversation = null; // also after it, to be looked at and downloaded
+let muted = false;
+let reply = null; // {item, sent}: the reply that is being played, and its samples so far
+let connection = "idle";
+
+const transcript = new Transcript($("turns"), $("said"));
+const timeline = new Timeline($("timeline"), (live) => ($("live").hidden = live));
+const client = new Client({ onevent: take, onstate: follow });
+
+// The conversation begins and ends.
+
+async function begin(microphone) {
+  notify("");
+  $("talk").disabled = true;
+  const next = new Sound(block);
+  next.onlost = () => notify("The microphone was taken away. Press End and Talk to begin again, or use a file.");
+  try {
+    await next.open(microphone);
+  } catch (error) {
+    await next.close();
+    fail(error);
+    return false;
+  } finally {
+    $("talk").disabled = false;
+  }
+  sound = next;
+  conversation = new Conversation((turn) => transcript.show(turn));
+  transcript.clear();
+  timeline.show(conversation);
+  mute(false);
+  client.connect($("model").value);
+  render();
+  return true;
+}
+
+async function end() {
+  client.close();
+  const closing = sound;
+  sound = null;
+  reply = null;
+  connection = "idle";
+  conversation?.gap(false);
+  render();
+  await closing?.close();
+}
+
+async function hear(file) {
+  if (!sound && !(await begin(false))) return;
+  try {
+    await sound.hear(file);
+  } catch (error) {
+    fail(error);
+    if (!conversation.turns.length) await end();
+  }
+}
+
+function fail(error) {
+  notify(error instanceof SoundError ? error.message : `Something went wrong: ${error.message}`);
+}
+
+// Sound and messages.
+
+function block(heard, said, waiting) {
+  if (!sound) return;
+  conversation.add(heard, said);
+  if (reply) reply.waiting = waiting;
+  client.hear(heard);
+  timeline.advance(BLOCK / RATE);
+  render();
+}
+
+function take(event) {
+  if (!sound) return;
+  conversation.follow(event);
+  switch (event.type) {
+    case "session.created":
+      client.send({
+        type: "session.update",
+        session: { type: "realtime", audio: { input: { transcription: { model: "own" } }, output: { voice: voice() } } },
+      });
+      break;
+    case "response.output_item.added":
+      reply = { item: event.item.id, sent: 0, waiting: 0 };
+      break;
+    case "response.output_audio.delta":
+      play(fromBase64(event.delta));
+      break;
+    case "response.done":
+      if (event.response.status === "cancelled") cut();
+      else sound.finish();
+      break;
+    case "error":
+      if (!HARMLESS.has(event.error.code)) notify(event.error.message);
+      break;
+  }
+}
+
+function play(samples) {
+  if (reply) reply.sent += samples.length;
+  sound.play(samples);
+}
+
+function interrupt() {
+  client.send({ type: "response.cancel" });
+  sound.hush();
+}
+
+/** The reply was interrupted: be silent, and say how much of it was audible. */
+function cut() {
+  sound.hush();
+  if (!reply) return;
+  const played = Math.max(0, reply.sent - reply.waiting);
+  client.send({
+    type: "conversation.item.truncate",
+    item_id: reply.item,
+    content_index: 0,
+    audio_end_ms: Math.floor((1000 * played) / RATE),
+  });
+  reply = null;
+}
+
+function follow(state, text = "") {
+  connection = state;
+  conversation?.gap(state === "lost");
+  if (state === "lost") sound?.hush();
+  if (state === "lost" || state === "ended") notify(text);
+  if (state === "open") notify("");
+  if (state === "key") ask();
+  if (state === "ended" || state === "key") end();
+  render();
+}
+
+// What the user sees.
+
+function notify(text) {
+  $("notice-text").textContent = text;
+  $("notice").hidden = !text;
+}
+
+function state() {
+  if (!sound) return ["idle", conversation ? "Ended" : "Ready"];
+  if (connection === "lost") return ["lost", "Reconnecting…"];
+  if (connection !== "open") return ["connecting", "Connecting…"];
+  const speaking = conversation.peaks.model.slice(-8).some((peak) => peak > 0.001);
+  if (speaking) return ["speaking", "Speaking"];
+  return muted ? ["muted", "Muted"] : ["listening", "Listening"];
+}
+
+function render() {
+  const [name, text] = state();
+  if ($("status").dataset.state !== name) {
+    $("status").dataset.state = name;
+    $("status").textContent = text;
+  }
+  const on = sound !== null;
+  $("talk").classList.toggle("on", on);
+  $("talk-label").textContent = on ? "End" : conversation ? "Talk again" : "Talk";
+  $("mute").disabled = !on;
+  $("interrupt").disabled = name !== "speaking";
+  $("hint").hidden = on || conversation !== null;
+  document.querySelector(".downloads").hidden = !conversation?.time;
+  if ($("model").disabled !== on) $("model").disabled = on;
+}
+
+function mute(on) {
+  muted = on;
+  sound?.mute(on);
+  $("mute").setAttribute("aria-pressed", String(on));
+  render();
+}
+
+function voice() {
+  return $("voice").value || undefined;
+}
+
+function fill(select, names) {
+  select.replaceChildren(...names.map((name) => new Option(name, name)));
+  select.parentElement.hidden = !names.length;
+}
+
+function choose() {
+  const model = models.find(({ id }) => id === $("model").value);
+  fill($("voice"), model?.voices ?? []);
+  $("summary").textContent = model?.summary ?? "";
+  transcript.model = model?.id ?? "Model";
+}
+
+async function load() {
+  try {
+    const found = await client.models();
+    if (found === null) return ask();
+    models = found;
+  } catch {
+    notify("The server does not answer. Is it running? Reload the page to try again.");
+    return;
+  }
+  $("key-form").hidden = true;
+  fill($("model"), models.map(({ id }) => id));
+  choose();
+  $("talk").disabled = $("upload").disabled = false;
+}
+
+function ask() {
+  $("talk").disabled = $("upload").disabled = true;
+  if (client.key) notify("The server does not know this key.");
+  $("key-form").hidden = false;
+  $("key").focus();
+}
+
+function name(suffix) {
+  return `conversation-${conversation.began.toISOString().slice(0, 19).replaceAll(":", "-")}.${suffix}`;
+}
+
+$("talk").onclick = () => (sound ? end() : begin(true));
+$("mute").onclick = () => mute(!muted);
+$("interrupt").onclick = interrupt;
+$("upload").onclick = () => $("file").click();
+$("file").onchange = async ({ target }) => {
+  const [file] = target.files;
+  target.value = "";
+  if (file) await hear(file);
+};
+$("model").onchange = choose;
+$("voice").onchange = () => client.send({ type: "session.update", session: { audio: { output: { voice: voice() } } } });
+$("live").onclick = () => timeline.move(-Infinity);
+$("notice-close").onclick = () => notify("");
+$("key-form").onsubmit = (event) => {
+  event.preventDefault();
+  client.key = $("key").value;
+  notify("");
+  load();
+};
+$("download-wav").onclick = () => download(conversation.recording.wav(), name("wav"));
+$("download-json").onclick = () => {
+  const about = { model: $("model").value, voice: $("voice").value || null };
+  download(new Blob([conversation.json(about)], { type: "application/json" }), name("json"));
+};
+addEventListener("keydown", (event) => {
+  if (!sound || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
+  if (event.key === "m") mute(!muted);
+  if (event.key === "Escape") interrupt();
+});
+
+load();

@@ -1,0 +1,201 @@
+// Both voices on one time line: loudness as bars, words where they were said, turns, latencies, lost connections.
+
+import { STEP } from "./conversation.js";
+
+const SCALE = 90; // pixels a second
+const EDGE = 28; // pixels between now and the right edge
+const PAGE = 4; // seconds that the view moves at a time where motion is to be reduced
+const FONT = "13px system-ui, sans-serif";
+
+export class Timeline {
+  /** `onlive(live)`: whether the view follows the conversation. */
+  constructor(canvas, onlive) {
+    this.canvas = canvas;
+    this.onlive = onlive;
+    this.conversation = null;
+    this.back = 0; // seconds that the view lies behind now
+    this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    this.dark = matchMedia("(prefers-color-scheme: dark)");
+    this.dark.addEventListener("change", () => this.paint());
+    new ResizeObserver(() => this.fit()).observe(canvas);
+    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
+    canvas.addEventListener("pointermove", (event) => event.buttons && this.move(event.movementX / SCALE));
+    canvas.addEventListener("keydown", (event) => this.press(event));
+    this.paint();
+  }
+
+  show(conversation) {
+    this.conversation = conversation;
+    this.move(-Infinity);
+  }
+
+  /** Draw soon. */
+  paint() {
+    this.painting ??= requestAnimationFrame(() => {
+      this.painting = null;
+      this.draw();
+    });
+  }
+
+  fit() {
+    const { width, height } = this.canvas.getBoundingClientRect();
+    this.width = width;
+    this.height = height;
+    this.canvas.width = width * devicePixelRatio;
+    this.canvas.height = height * devicePixelRatio;
+    this.paint();
+  }
+
+  wheel(event) {
+    if (Math.abs(event.deltaX) <= Math.abs(event.deltaY)) return; // the page scrolls
+    event.preventDefault();
+    this.move(-event.deltaX / SCALE);
+  }
+
+  press(event) {
+    const seconds = { ArrowLeft: 1, ArrowRight: -1, PageUp: 10, PageDown: -10, Home: Infinity, End: -Infinity }[event.key];
+    if (seconds === undefined) return;
+    event.preventDefault();
+    this.move(seconds);
+  }
+
+  /** Go back by so many seconds. */
+  move(seconds) {
+    const most = Math.max(0, (this.conversation?.time ?? 0) - (this.width - EDGE) / SCALE);
+    this.back = Math.min(most, Math.max(0, this.back + seconds));
+    this.onlive(this.back === 0);
+    this.paint();
+  }
+
+  /** While the user looks at what was, it stays where it is. */
+  advance(seconds) {
+    if (this.back) this.back += seconds;
+    this.paint();
+  }
+
+  draw() {
+    const { canvas, conversation, width, height } = this;
+    if (!width) return;
+    const pen = canvas.getContext("2d");
+    pen.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+    pen.clearRect(0, 0, width, height);
+    if (!conversation) return;
+    const style = getComputedStyle(canvas);
+    const colour = (name) => style.getPropertyValue(`--${name}`);
+    const now = conversation.time - this.back;
+    const shown = this.still.matches && !this.back ? Math.ceil(now / PAGE) * PAGE : now;
+    const x = (time) => width - EDGE - (shown - time) * SCALE;
+    const from = Math.max(0, shown - (width - EDGE) / SCALE - 1);
+    const view = { pen, colour, x, from, to: shown + EDGE / SCALE, middle: height / 2, lane: height / 2 - 46 };
+    this.gaps(view);
+    this.axis(view);
+    this.turns(view);
+    this.voice(view, "you", view.middle - 50);
+    this.voice(view, "model", view.middle + 50);
+    this.words(view, "you", 22);
+    this.words(view, "model", height - 14);
+    this.latencies(view);
+  }
+
+  gaps({ pen, colour, x, from }) {
+    pen.fillStyle = colour("line");
+    pen.globalAlpha = 0.6;
+    for (const { start, end } of this.conversation.gaps) {
+      const over = end ?? this.conversation.time;
+      if (over > from) pen.fillRect(x(start), 0, x(over) - x(start), this.height);
+    }
+    pen.globalAlpha = 1;
+  }
+
+  axis({ pen, colour, x, from, to, middle }) {
+    pen.strokeStyle = colour("line");
+    pen.fillStyle = colour("quiet");
+    pen.font = "11px system-ui, sans-serif";
+    pen.textAlign = "center";
+    pen.lineWidth = 1;
+    line(pen, 0, middle, this.width, middle);
+    for (let second = Math.ceil(from); second < to; second++) {
+      line(pen, x(second), middle - 3, x(second), middle + 3);
+      if (second % 2 === 0) pen.fillText(clock(second), x(second), middle + 15);
+    }
+  }
+
+  turns({ pen, colour, x, from, middle, lane }) {
+    for (const { who, start, end, cut } of this.conversation.turns) {
+      if (start === null || end < from) continue;
+      const [left, right] = [x(start) - 4, x(Math.max(start, end)) + 4];
+      const top = who === "you" ? middle - 50 - lane / 3 : middle + 50 - lane / 3;
+      pen.fillStyle = colour(who);
+      pen.globalAlpha = 0.1;
+      pen.beginPath();
+      pen.roundRect(left, top, right - left, (2 * lane) / 3, 8);
+      pen.fill();
+      pen.globalAlpha = 1;
+      if (cut) pen.fillRect(right - 2, top, 2, (2 * lane) / 3);
+    }
+  }
+
+  voice({ pen, colour, x, from, to, lane }, who, centre) {
+    const peaks = this.conversation.peaks[who];
+    const last = Math.min(peaks.length, Math.ceil(to / STEP));
+    pen.fillStyle = colour(who);
+    pen.beginPath();
+    for (let block = Math.max(0, Math.floor(from / STEP)); block < last; block++) {
+      const half = Math.max(1, Math.min(1, Math.sqrt(peaks[block])) * (lane / 3));
+      pen.roundRect(x(block * STEP), centre - half, STEP * SCALE - 1.2, 2 * half, 1.2);
+    }
+    pen.fill();
+  }
+
+  words({ pen, colour, x, from }, who, baseline) {
+    pen.font = FONT;
+    pen.textAlign = "left";
+    pen.fillStyle = colour(who);
+    let free = -Infinity;
+    for (const turn of this.conversation.turns) {
+      if (turn.who !== who) continue;
+      for (const { text, at } of turn.words) {
+        if (at < from - 4) continue;
+        const left = Math.max(x(at), free); // a word waits for room
+        pen.fillText(text, left, baseline);
+        free = left + pen.measureText(text).width + 5;
+      }
+    }
+  }
+
+  latencies({ pen, colour, x, from, middle }) {
+    pen.font = FONT;
+    pen.textAlign = "center";
+    for (const { latency, asked, start } of this.conversation.turns) {
+      if (latency === null || start < from) continue;
+      const [left, right] = [x(asked), x(start)];
+      pen.strokeStyle = pen.fillStyle = colour("ink");
+      pen.lineWidth = 2;
+      line(pen, left, middle, right, middle);
+      line(pen, left, middle - 6, left, middle + 6);
+      line(pen, right, middle - 6, right, middle + 6);
+      const text = `${latency.toFixed(2)} s`;
+      const half = pen.measureText(text).width / 2 + 6;
+      const centre = (left + right) / 2;
+      pen.fillStyle = colour("card");
+      pen.beginPath();
+      pen.roundRect(centre - half, middle - 30, 2 * half, 20, 10);
+      pen.fill();
+      pen.fillStyle = colour("ink");
+      pen.fillText(text, centre, middle - 15);
+    }
+  }
+}
+
+function line(pen, x1, y1, x2, y2) {
+  pen.beginPath();
+  pen.moveTo(x1, y1);
+  pen.lineTo(x2, y2);
+  pen.stroke();
+}
+
+export function clock(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
