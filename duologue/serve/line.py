@@ -21,6 +21,7 @@ from duologue.serve.items import new_id
 from duologue.serve.keys import Guest
 from duologue.serve.limits import Bucket, depth_of
 from duologue.serve.logs import log
+
 from duologue.serve.parsing import sound_of
 from duologue.serve.server import Server
 from duologue.serve.session import Broken, Moment, ReplySound, Session
@@ -44,6 +45,7 @@ class Line(ABC):
         self.session: Session | None = None
         self.expires = time.time() + self.server.limits.session
         limits = self.server.limits
+        self.subprotocol: str | None = None
         self._messages = Bucket(limits.messages_per_second, limits.messages_at_once)
         self._audio = Bucket(limits.audio_rate, limits.audio_at_once)
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,8 +92,8 @@ class Line(ABC):
         log("opened", session=self.id, model=engine.card.name, key=self.guest.key)
         return session
 
-    def hear(self, audio: str, param: str) -> None:
-        """Sound of the client in base64.
+    def hear(self, audio: str, param: str, silent: bool = False) -> None:
+        """Sound of the client in base64; with `silent` only its length counts.
 
         Raises:
             RealtimeError: it is no base64, or more than may come.
@@ -101,7 +103,7 @@ class Line(ABC):
         if not self._audio.take(self._format.seconds(data)):
             message = f"Audio comes faster than {limits.audio_rate:g} times real time; it was dropped."
             raise RealtimeError(message, "rate_limit_exceeded", param, "rate_limit_error")
-        if not self.session.hear(data):
+        if not self.session.hear(self._format.encode(np.zeros_like(self._format.decode(data))) if silent else data):
             message = f"More than {limits.buffer:g} s of audio wait to be heard; what came now was dropped."
             raise RealtimeError(message, "input_audio_buffer_full", param)
 
@@ -116,7 +118,7 @@ class Line(ABC):
             self._ended.set_exception(ClosingError(BROKEN, "the conversation failed"))
 
     async def run(self) -> None:
-        await self.websocket.accept()
+        await self.websocket.accept(self.subprotocol)
         began, code, reason = time.monotonic(), LOST[-1], ""
         try:
             await self._talk()

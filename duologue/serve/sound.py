@@ -32,7 +32,7 @@ class Format:
     def decode(self, data: bytes) -> Pcm:
         """Whole samples to float32 in [-1, 1], (T,)."""
         if self.code == "pcm":
-            return np.frombuffer(data, "<i2").astype(np.float32) / 32768
+            return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
         codes = np.frombuffer(data, np.uint8)
         return g711.mulaw_decode(codes) if self.code == "pcmu" else g711.alaw_decode(codes)
 
