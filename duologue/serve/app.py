@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from duologue.serve import client_secrets, page, sockets, twilio
+from duologue.serve import client_secrets, live, page, sockets, twilio
 from duologue.serve.server import Server
 
 
@@ -29,6 +29,7 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
             Route("/v1/realtime/client_secrets", client_secrets.create, methods=["POST"]),
             Route("/v1/realtime/sessions", client_secrets.create_beta, methods=["POST"]),
             WebSocketRoute("/v1/realtime", sockets.realtime),
+            WebSocketRoute("/v1/live/sessions", live.sessions),
             Route("/twilio/voice", twilio.voice, methods=["GET", "POST"]),
             WebSocketRoute("/twilio", twilio.stream),
         ],

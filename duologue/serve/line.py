@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
 
+import numpy as np
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from duologue.serve.events import RealtimeError
@@ -21,7 +22,6 @@ from duologue.serve.items import new_id
 from duologue.serve.keys import Guest
 from duologue.serve.limits import Bucket, depth_of
 from duologue.serve.logs import log
-
 from duologue.serve.parsing import sound_of
 from duologue.serve.server import Server
 from duologue.serve.session import Broken, Moment, ReplySound, Session
@@ -83,10 +83,15 @@ class Line(ABC):
         """
         engine = self.server.engine(model)
         session = Session(engine, self._hear_moment)
+        opening = asyncio.ensure_future(session.open())
         try:
-            await session.open()
+            await asyncio.shield(opening)
         except EngineFullError as error:
             raise RealtimeError(str(error), "server_full", type="server_error") from error
+        except asyncio.CancelledError:  # the line ended meanwhile; the slot that is being taken must come back
+            await opening
+            await session.close()
+            raise
         session.set_formats(format, format)
         self.session, self._format = session, format
         log("opened", session=self.id, model=engine.card.name, key=self.guest.key)
@@ -103,7 +108,9 @@ class Line(ABC):
         if not self._audio.take(self._format.seconds(data)):
             message = f"Audio comes faster than {limits.audio_rate:g} times real time; it was dropped."
             raise RealtimeError(message, "rate_limit_exceeded", param, "rate_limit_error")
-        if not self.session.hear(self._format.encode(np.zeros_like(self._format.decode(data))) if silent else data):
+        if silent:
+            data = self._format.encode(np.zeros(len(data) // self._format.width, np.float32))
+        if not self.session.hear(data):
             message = f"More than {limits.buffer:g} s of audio wait to be heard; what came now was dropped."
             raise RealtimeError(message, "input_audio_buffer_full", param)
 

@@ -1,0 +1,185 @@
+"""The OpenAI Live API on `/v1/live/sessions`: the protocol of a model that hears and speaks at the same time.
+
+There are no turns in it and no responses: the user's sound goes in without end, the reply's sound and the words of both
+come out as they come. The model never delegates work, so what is said about delegations is refused in clear words.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.websockets import WebSocket
+
+from duologue.serve.events import RealtimeError
+from duologue.serve.items import new_id
+from duologue.serve.keys import PROTOCOL, Guest
+from duologue.serve.line import Line
+from duologue.serve.live_events import (
+    CLIENT_EVENT,
+    Append,
+    AudioAppend,
+    AudioMute,
+    ClientEvent,
+    Delegated,
+    SessionChange,
+    SessionClose,
+    SessionConfig,
+    SessionStart,
+    SessionUpdate,
+    format_of,
+)
+from duologue.serve.parsing import wrong
+from duologue.serve.session import Broken, Moment, ReplyEnded, ReplySound, ReplyStarted, ReplyWord, Session, UserWord
+from duologue.serve.sockets import AWAY, RESTART, ClosingError, admitted
+
+CLOSED = 1000
+_REASONS = {CLOSED: "close_requested", AWAY: "expired", RESTART: "remote_hangup"}
+
+
+async def sessions(websocket: WebSocket) -> None:
+    """`/v1/live/sessions`: one session."""
+    async with admitted(websocket, "live") as guest:
+        if guest is not None:
+            await Live(websocket, guest).run()
+
+
+class Live(Line):
+    """One session, from `session.start` to `session.closed`."""
+
+    def __init__(self, websocket: WebSocket, guest: Guest) -> None:
+        super().__init__(websocket, guest, "live")
+        self.subprotocol = PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", []) else None
+        self._config: SessionConfig
+        self._muted = False
+        self._words = {"input": 0, "output": 0}  # told so far
+
+    async def take(self, message: dict[str, Any]) -> None:
+        try:
+            event: ClientEvent = CLIENT_EVENT.validate_python(message)
+        except ValidationError as error:
+            raise wrong(error, "") from None
+        cause = _cause(message)
+        if isinstance(event, SessionStart):
+            await self._start(event.session, cause)
+        elif self.session is None:
+            raise RealtimeError("Begin with session.start.", "session_not_started", "type")
+        else:
+            await self._do(event, self.session, cause)
+
+    async def _do(self, event: ClientEvent, session: Session, cause: dict[str, str]) -> None:
+        match event:
+            case AudioAppend():
+                self.hear(event.audio, "audio", silent=self._muted)
+            case AudioMute():
+                self._muted = event.type.endswith(".mute")
+                self._tell(f"{event.type}d", **cause)
+            case SessionUpdate():
+                self._update(event.session)
+                self._tell("session.updated", session=self._wire(), **cause)
+            case Append():
+                await self._append(event, session)
+                now = self._now()
+                self._tell(f"{event.type}ed", start_ms=now, end_ms=now, **cause)
+            case SessionClose():
+                raise ClosingError(CLOSED, "closed as asked")
+            case Delegated():
+                raise RealtimeError(
+                    f"This session has no backend for '{event.type}': its model answers by itself.",
+                    "delegation_not_supported",
+                    "type",
+                )
+
+    async def _start(self, config: SessionConfig, cause: dict[str, str]) -> None:
+        if self.session is not None:
+            raise RealtimeError("The session has begun already.", "session_already_started", "type")
+        _check(config)
+        session = await self.begin(config.model, format_of(config.audio.format))
+        card = session.engine.card
+        config.model = card.name
+        config.audio.output.voice = next(iter(card.voices), None)
+        config.delegation = config.delegation or {"type": "client"}
+        self._config = config
+        self._tell("session.started", session=self._wire(), **cause)
+
+    def _update(self, change: SessionChange) -> None:
+        _check(change)
+        for name in change.model_fields_set:
+            setattr(self._config, name, getattr(change, name))
+
+    async def _append(self, event: Append, session: Session) -> None:
+        """Instructions and thoughts are kept like those of the start; what is to be said must be taken in."""
+        if event.delegation_id is not None:
+            raise RealtimeError("There is no such delegation.", "delegation_not_found", "delegation_id")
+        if event.type == "session.commentary.append" and not await session.read(event.content):
+            raise RealtimeError(
+                f"{session.engine.card.name} hears speech and takes no text; it cannot be told what to say.",
+                "text_input_not_supported",
+                "content",
+            )
+
+    def follow(self, moment: Moment) -> None:
+        match moment:
+            case UserWord():
+                self._transcribe("input", moment.word)
+            case ReplyWord():
+                self._transcribe("output", moment.word)
+            case ReplySound():
+                self.send({"type": "session.output_audio.delta", "delta": base64.b64encode(moment.data).decode()})
+            case ReplyStarted() | ReplyEnded():
+                self._tell("session.usage.updated", usage=self._usage())
+            case Broken():
+                self.fail(RealtimeError("The conversation failed on the server.", "server_error", None, "server_error"))
+
+    def fail(self, error: RealtimeError, message: dict[str, Any] | None = None) -> None:
+        body = {key: value for key, value in error.body.items() if key != "event_id"}
+        cause = _cause(message or {})
+        self._tell("error", error={**body, **cause}, **cause)
+
+    def depart(self, code: int) -> None:
+        if self.session is not None:
+            reason = _REASONS.get(code, "connection_lost")
+            self._tell("session.closed", reason=reason, session=self._wire(), usage=self._usage())
+
+    def _transcribe(self, side: str, word: str) -> None:
+        """A word of either voice; its time is that at which the model has heard it, or has decided to say it."""
+        now, frame = self._now(), 0.0
+        if self.session is not None:
+            frame = self.session.engine.frame_seconds
+        delta = f" {word}" if self._words[side] else word
+        self._words[side] += 1
+        start = max(0, now - round(1000 * frame))
+        self._tell(f"session.{side}_transcript.delta", delta=delta, start_ms=start, end_ms=now)
+
+    def _now(self) -> int:
+        """Milliseconds of conversation."""
+        return round(1000 * self._usage()["seconds"])
+
+    def _usage(self) -> dict[str, float]:
+        session = self.session
+        return {"seconds": 0.0 if session is None else session.heard_frames * session.engine.frame_seconds}
+
+    def _wire(self) -> dict[str, Any]:
+        config = self._config.model_dump(exclude_none=True)
+        return {"id": self.id, "expires_at": int(self.expires), "status": "active", **config}
+
+    def _tell(self, kind: str, **fields: Any) -> None:
+        self.send({"type": kind, "event_id": new_id("event"), **fields})
+
+
+def _check(config: SessionConfig | SessionChange) -> None:
+    """Refuse what would need a backend: nothing here calls tools or asks other models."""
+    owner = (config.delegation or {}).get("type", "client")
+    if owner != "client":
+        message = f"This model cannot delegate to '{owner}': leave session.delegation out, or set its type to 'client'."
+        raise RealtimeError(message, "delegation_not_supported", "session.delegation.type")
+    if config.triggers:
+        message = "This model makes no decisions: leave session.triggers out."
+        raise RealtimeError(message, "delegation_not_supported", "session.triggers")
+
+
+def _cause(message: dict[str, Any]) -> dict[str, str]:
+    """What tells a client which of its messages is meant."""
+    id = message.get("event_id")
+    return {"client_event_id": id} if isinstance(id, str) and len(id) <= 512 else {}
