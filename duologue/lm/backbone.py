@@ -65,14 +65,14 @@ class Backbone(nn.Module):
         self.heads = nn.ModuleDict()
         self.widen = nn.ModuleDict()  # of tied tables, which are as wide as the depth transformer
         for stream in layout.streams:
-            if stream.kind == "tokens" and stream.shares is None:
+            if stream.kind == "tokens" and stream.shares is None and stream.role != "taught":
                 tables = stream.tables or stream.books
                 self.tables[stream.name] = nn.ModuleList(
                     nn.Embedding(stream.cardinality + 1, depth_width if stream.tied else width) for _ in range(tables)
                 )
                 if stream.tied:
                     self.widen[stream.name] = nn.Linear(depth_width, width, bias=False)
-        for stream in layout.predicted:
+        for stream in layout.learned:
             if stream.shares is None and not stream.tied:
                 tables = stream.tables or stream.books
                 self.heads[stream.name] = nn.ModuleList(
@@ -144,14 +144,14 @@ class Backbone(nn.Module):
             history: what the model is told it predicted before, where that differs from the truth (masked, noised).
 
         Returns:
-            hidden states (B, F', width) and logits of each predicted stream (B, F', books, cardinality), where F' is
-            F plus the layout's longest delay; compare with `targets`.
+            hidden states (B, F', width) and logits of each predicted or taught stream (B, F', books, cardinality),
+            where F' is F plus the layout's longest delay; compare with `targets`.
         """
         delayed = self.targets(streams)
         extra = max((s.max_delay for s in self.layout.streams), default=0)
         inputs: dict[str, Tensor] = {}
         for stream in self.layout.streams:
-            if stream.name not in streams:
+            if stream.name not in streams or stream.role == "taught":
                 continue
             if stream.kind == "features":
                 value = streams[stream.name]
@@ -166,11 +166,11 @@ class Backbone(nn.Module):
         return hidden, self._depth_logits(hidden, delayed)
 
     def targets(self, streams: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The predicted streams with their delays put in, (B, F', books) each; `ABSENT` where there is no target."""
+        """The learned streams with their delays put in, (B, F', books) each; `ABSENT` where there is no target."""
         extra = max((s.max_delay for s in self.layout.streams), default=0)
         return {
             s.name: _pad_frames(delay(streams[s.name], s), extra - s.max_delay)
-            for s in self.layout.predicted
+            for s in self.layout.learned
             if s.name in streams
         }
 
@@ -187,6 +187,8 @@ class Backbone(nn.Module):
         logits: dict[str, list[Tensor]] = {}
         for index, (stream, book) in enumerate(written):
             logits.setdefault(stream.name, []).append(self._logits(stream, book, outputs[:, :, index]))
+        for stream in self.layout.taught:
+            logits[stream.name] = [self._logits(stream, book, context) for book in range(stream.books)]
         return {name: torch.stack(books, dim=2) for name, books in logits.items()}
 
     def init_state(
@@ -296,9 +298,9 @@ def _pad_frames(tokens: Tensor, frames: int) -> Tensor:
 
 
 def next_token_loss(layout: Layout, logits: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weighted cross-entropy of each predicted stream, a scalar each; targets that are `ABSENT` do not count."""
+    """Weighted cross-entropy of each learned stream, a scalar each; targets that are `ABSENT` do not count."""
     losses: dict[str, Tensor] = {}
-    for stream in layout.predicted:
+    for stream in layout.learned:
         if stream.name not in targets:
             continue
         target = targets[stream.name].flatten()

@@ -55,7 +55,7 @@ def thinker_layout(
     """The duplex conversation: hears log-mel `features`, `user_codes` (books a frame, cardinality), or both.
 
     `heard`, the user's words, is predicted and fed back; `text` follows it within the frame. With an inventory of
-    `phones` the sounds that the user makes are written before them, which teaches the model to hear rare words.
+    `phones` the sounds that the user makes are taught beside them: so it learns to hear words that it seldom met.
     """
     streams: list[Stream] = []
     if features:
@@ -73,9 +73,7 @@ def thinker_layout(
 
 def phone_stream(phones: int) -> Stream:
     """The user's sounds, two labels a frame, silence the first of `phones` + 1; see `duologue.data.phonetics`."""
-    return Stream(
-        name="phones", role="predicted", cardinality=phones + 1, books=2, tables=1, weight=0.5, pad=0, pad_weight=0.5
-    )
+    return Stream(name="phones", role="taught", cardinality=phones + 1, books=2, weight=0.5, pad=0, pad_weight=0.5)
 
 
 def talker_layout(phones: int, codec: SpectralConfig) -> Layout:

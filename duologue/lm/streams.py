@@ -26,7 +26,9 @@ class Stream(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    role: Literal["heard", "predicted"]
+    role: Literal["heard", "predicted", "taught"]
+    """Heard: given. Predicted: written frame by frame, and fed back. Taught: predicted in training alone, to teach the
+    transformer what lies in the sound; neither written nor fed back, so that nothing can lean on it being true."""
     kind: Literal["tokens", "features"] = "tokens"
     cardinality: int = 0
     books: int = 1
@@ -44,12 +46,12 @@ class Stream(BaseModel):
     def _check(self) -> Stream:
         if self.kind == "tokens" and (self.cardinality < 1 or self.books < 1):
             raise ValueError(f"stream {self.name}: tokens need cardinality and books of at least 1")
-        if self.kind == "features" and (self.size < 1 or self.role == "predicted"):
+        if self.kind == "features" and (self.size < 1 or self.role != "heard"):
             raise ValueError(f"stream {self.name}: features need a size, and are heard, not predicted")
         if self.delays and (len(self.delays) != self.books or min(self.delays) < 0):
             raise ValueError(f"stream {self.name}: {self.books} books need as many delays, none negative")
-        if self.tied and self.role == "heard":
-            raise ValueError(f"stream {self.name}: a heard stream has no output head to tie its embeddings to")
+        if self.tied and self.role != "predicted":
+            raise ValueError(f"stream {self.name}: only what is predicted has both embeddings and a head to tie")
         if self.tables is not None and self.books % self.tables:
             raise ValueError(f"stream {self.name}: {self.books} books do not divide among {self.tables} tables")
         return self
@@ -96,6 +98,15 @@ class Layout(BaseModel):
     @property
     def predicted(self) -> tuple[Stream, ...]:
         return tuple(stream for stream in self.streams if stream.role == "predicted")
+
+    @property
+    def taught(self) -> tuple[Stream, ...]:
+        return tuple(stream for stream in self.streams if stream.role == "taught")
+
+    @property
+    def learned(self) -> tuple[Stream, ...]:
+        """All that has a target: what is predicted, then what is taught."""
+        return self.predicted + self.taught
 
     @property
     def written(self) -> tuple[tuple[Stream, int], ...]:

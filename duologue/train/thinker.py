@@ -71,7 +71,7 @@ class ThinkerTask(Task):
         shares = np.array([share for _, share in self.sources.values()])
         name = names[rng.choice(len(names), p=shares / shares.sum())]
         batch = {key: value.to(self.device) for key, value in self.sources[name][0].batch(rng).items()}
-        for stream in self.model.layout.predicted:  # what a source does not tell is absent, and not learned from it
+        for stream in self.model.layout.learned:  # what a source does not tell is absent, and not learned from it
             if stream.name not in batch:
                 batch[stream.name] = torch.full((*batch["text"].shape[:2], stream.books), ABSENT, device=self.device)
         history = self._noised(batch, rng)

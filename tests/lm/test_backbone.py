@@ -133,3 +133,19 @@ def test_a_stream_that_is_not_given_is_absent() -> None:
     hidden, logits = model(tokens)
     assert hidden.shape == (1, 4, 32)
     assert logits["codes"].shape == (1, 4, 1, 7)
+
+
+def test_what_is_taught_is_learned_from_the_sound_and_leans_on_nothing() -> None:
+    """Its truth must not leak: a model that reads the words off true phones is deaf once it has its own."""
+    phones = Stream(name="phones", role="taught", cardinality=5, books=2)
+    streams = Layout(name="test", streams=(*layout((0,), heard_delays=(0, 0)).streams, phones))
+    model, sounds = model_of(streams), heard(2, 8, 0)
+    truth = {"text": torch.ones(2, 8, 1, dtype=torch.int64), "codes": torch.ones(2, 8, 1, dtype=torch.int64)}
+    one, other = (torch.full((2, 8, 2), value) for value in (1, 3))
+    hidden, logits = model(sounds | truth | {"phones": one})
+    again, same = model(sounds | truth | {"phones": other})
+    assert torch.equal(hidden, again) and all(torch.equal(logits[name], same[name]) for name in logits)
+    assert logits["phones"].shape == (2, 8, 2, 5)
+    next_token_loss(streams, logits, {"phones": one})["phones"].backward()
+    assert all(parameter.grad is not None for parameter in model.temporal.parameters())  # it teaches the transformer
+    assert "phones" not in model.step(frame_of(sounds, 0), model.init_state(2), {})

@@ -36,6 +36,7 @@ def test_the_order_of_writing_is_the_order_of_the_layout() -> None:
         ({"books": 2, "delays": (0,)}, "delays"),
         ({"books": 3, "tables": 2}, "tables"),
         ({"kind": "features", "size": 80}, "not predicted"),
+        ({"role": "heard", "tied": True}, "to tie"),
     ],
 )
 def test_a_stream_that_cannot_work_is_refused(change: dict[str, object], said: str) -> None:
