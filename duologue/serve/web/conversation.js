@@ -7,7 +7,8 @@ import { BLOCK, RATE } from "./sound.js";
 
 export const STEP = BLOCK / RATE;
 const VOICED = 0.02; // peak from which a block is taken for voice
-const BREATH = 1.0; // seconds; a shorter pause does not end a stretch of voice that a turn is traced back to
+const BREATH = 0.5; // seconds; a shorter pause does not end the stretch of voice that a turn is traced back to
+const PAUSE = 1.0; // a longer pause does not belong to the turn
 
 export class Conversation {
   /** `onturn(turn)`: a turn is new or has changed. */
@@ -44,7 +45,7 @@ export class Conversation {
 
   /** Voice belongs to the user's turn that is going on. */
   stretch(turn, start) {
-    if (turn && !turn.over && start - turn.end < BREATH) turn.end = start + STEP;
+    if (turn && !turn.over && start - turn.end < PAUSE) turn.end = start + STEP;
   }
 
   /** The reply is audible: the first block of it tells the latency. */
@@ -71,8 +72,8 @@ export class Conversation {
   turn(who, id) {
     let turn = this.turns.find((each) => each.id === id);
     if (!turn) {
-      const start = who === "you" ? Math.min(this.time, this.onset) : null; // a reply starts when it is audible
-      turn = { who, id, start, end: who === "you" ? this.offset : null, words: [], over: false, cut: false, latency: null };
+      const start = who === "you" ? Math.max(this.onset, this.last("you")?.end ?? 0) : null; // a reply starts when audible
+      turn = { who, id, start, end: who === "you" ? Math.max(start, this.offset) : null, words: [], over: false, cut: false, latency: null };
       this.turns.push(turn);
       this.onturn(turn);
     }

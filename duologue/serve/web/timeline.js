@@ -3,7 +3,7 @@
 import { STEP } from "./conversation.js";
 
 const SCALE = 90; // pixels a second
-const EDGE = 28; // pixels between now and the right edge
+const EDGE = 0.15; // of the width lies right of now: words are decided before they sound
 const PAGE = 4; // seconds that the view moves at a time where motion is to be reduced
 const FONT = "13px system-ui, sans-serif";
 
@@ -41,6 +41,7 @@ export class Timeline {
   fit() {
     const { width, height } = this.canvas.getBoundingClientRect();
     this.width = width;
+    this.room = width * (1 - EDGE); // up to now
     this.height = height;
     this.canvas.width = width * devicePixelRatio;
     this.canvas.height = height * devicePixelRatio;
@@ -62,7 +63,7 @@ export class Timeline {
 
   /** Go back by so many seconds. */
   move(seconds) {
-    const most = Math.max(0, (this.conversation?.time ?? 0) - (this.width - EDGE) / SCALE);
+    const most = Math.max(0, (this.conversation?.time ?? 0) - this.room / SCALE);
     this.back = Math.min(most, Math.max(0, this.back + seconds));
     this.onlive(this.back === 0);
     this.paint();
@@ -85,9 +86,9 @@ export class Timeline {
     const colour = (name) => style.getPropertyValue(`--${name}`);
     const now = conversation.time - this.back;
     const shown = this.still.matches && !this.back ? Math.ceil(now / PAGE) * PAGE : now;
-    const x = (time) => width - EDGE - (shown - time) * SCALE;
-    const from = Math.max(0, shown - (width - EDGE) / SCALE - 1);
-    const view = { pen, colour, x, from, to: shown + EDGE / SCALE, middle: height / 2, lane: height / 2 - 46 };
+    const x = (time) => this.room - (shown - time) * SCALE;
+    const from = Math.max(0, shown - this.room / SCALE - 1);
+    const view = { pen, colour, x, from, to: shown, middle: height / 2, lane: height / 2 - 46 };
     this.gaps(view);
     this.axis(view);
     this.turns(view);
@@ -115,7 +116,7 @@ export class Timeline {
     pen.textAlign = "center";
     pen.lineWidth = 1;
     line(pen, 0, middle, this.width, middle);
-    for (let second = Math.ceil(from); second < to; second++) {
+    for (let second = Math.ceil(from); second <= to; second++) {
       line(pen, x(second), middle - 3, x(second), middle + 3);
       if (second % 2 === 0) pen.fillText(clock(second), x(second), middle + 15);
     }
