@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from duologue.serve.limits import Limits
 
 KEYS_VARIABLE = "DUOLOGUE_API_KEYS"
+TWILIO_VARIABLE = "DUOLOGUE_TWILIO_TOKEN"  # the auth token of the account whose calls are answered
 
 
 def serve(
@@ -34,6 +36,11 @@ def serve(
         list[str] | None, typer.Option(help="A web origin whose pages may connect (https://example.org); repeatable.")
     ] = None,
     limits: Annotated[Path | None, typer.Option(help="A JSON file of limits that differ from the defaults.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Keep every conversation in this folder, sound and events.")
+    ] = None,
+    record_days: Annotated[float, typer.Option(min=0, help="Recordings are deleted after so many days.")] = 30,
+    record_gigabytes: Annotated[float, typer.Option(min=0, help="The oldest are deleted beyond this.")] = 10,
 ) -> None:
     """Serve a model to clients of the OpenAI Realtime API: ws://HOST:PORT/v1/realtime.
 
@@ -45,6 +52,7 @@ def serve(
 
     from duologue.serve.keys import Keys
     from duologue.serve.logs import write_logs
+    from duologue.serve.recording import Recorder, Retention
     from duologue.serve.run import Runner, is_public
     from duologue.serve.server import Server
     from duologue.systems import registry
@@ -57,11 +65,17 @@ def serve(
         )
     allowed = _read_limits(limits)
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # one core is left for the wire
-    engines = {name: Engine(registry.load(name), slots, allowed.buffer) for name in model or ["box"]}
-    server = Server(engines, Keys(keys, allowed, origin or []), allowed)
     write_logs()
-    print(f"ws://{host}:{port}/v1/realtime · Ctrl-C stops", file=sys.stderr)
-    asyncio.run(Runner(server, host, port, origin).serve())
+    with ExitStack() as stack:
+        wrap = None
+        if record is not None:
+            retention = Retention(age=86400 * record_days, size=round(1e9 * record_gigabytes))
+            wrap = stack.enter_context(Recorder(record, retention)).wrap
+        engines = {name: Engine(registry.load(name), slots, allowed.buffer, wrap) for name in model or ["box"]}
+        server = Server(engines, Keys(keys, allowed, origin or []), allowed)
+        server.twilio_token = os.environ.get(TWILIO_VARIABLE) or None
+        print(f"ws://{host}:{port}/v1/realtime · Ctrl-C stops", file=sys.stderr)
+        asyncio.run(Runner(server, host, port, origin).serve())
 
 
 def _read_limits(path: Path | None) -> Limits:

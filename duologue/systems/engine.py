@@ -112,14 +112,19 @@ class Slot:
 class Engine:
     """Up to `slots` conversations with a system. `start` it, `join` it, and `stop` it."""
 
-    def __init__(self, system: System, slots: int, buffer: float = 30.0) -> None:
+    def __init__(
+        self, system: System, slots: int, buffer: float = 30.0, wrap: Callable[[Rows], Rows] | None = None
+    ) -> None:
+        """`wrap` may put something around the rows, a recorder say."""
+        self.system = system
         self.card: SystemCard = system.card
         self.capacity = slots
         self.frame_seconds = self.card.frame / self.card.sample_rate
         self.statistics = Statistics()
         self.observe: Callable[[float], None] = lambda seconds: None
         """Called with the seconds that each step took."""
-        self._rows: Rows = rows_of(system, slots)
+        rows = rows_of(system, slots)
+        self._rows: Rows = wrap(rows) if wrap else rows
         self._limit = max(1, round(buffer / self.frame_seconds))
         self._free = deque(range(slots))
         self._slots: dict[int, Slot] = {}

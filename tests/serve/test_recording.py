@@ -62,7 +62,7 @@ def test_both_voices_lie_on_one_time_line_with_the_events_beside(tmp_path: Path)
     assert np.abs(system).max() > 0.2
     longest = max((tmp_path / "kept").glob("*.jsonl"), key=lambda path: path.stat().st_size)
     kinds = [EVENT.validate_json(line).kind for line in longest.read_text().splitlines()]
-    assert kinds == ["turn", "heard", "turn", "text", "turn", "spoken"]
+    assert kinds == ["user_started", "heard", "user_stopped", "text", "reply_started", "spoken"]
     assert oct((tmp_path / "kept").stat().st_mode)[-3:] == "700"
 
 
