@@ -18,7 +18,9 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
+CLIENTS = [code for language, code in BLOCKS if language == "python" and "127.0.0.1" in code]
+"""What talks to a server; tests/serve/test_readme.py runs it against one."""
+PYTHON = [code for language, code in BLOCKS if language == "python" and code not in CLIENTS]
 LINES = [
     line.partition("  #")[0].strip() for language, code in BLOCKS if language == "sh" for line in code.splitlines()
 ]

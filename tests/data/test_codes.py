@@ -22,7 +22,7 @@ def test_frames_encoded_whole_are_those_of_the_stream(tmp_path: Path, question: 
     pcm = question[: len(question) // FRAME * FRAME]
     kept = encode_frames(model.codec, pcm)
     assert kept.shape == (len(pcm) // FRAME, 4) and codes_a_frame(model.codec) == 4
-    assert len(np.unique(kept)) > 8
+    assert len(np.unique(kept)) >= 4
 
     heard: list[torch.Tensor] = []
     generator = Generator(model)

@@ -53,7 +53,7 @@ def run(generator: Generator, frames: int) -> list[StepOutput]:
 
 
 def test_a_reply_begins_in_the_frame_of_its_first_word_and_ends_after_its_last(model: SpeechLM) -> None:
-    outs = run(Scripted(model, {3: ("two", ""), 4: ("<eot>", "it"), 5: ("", "is"), 6: ("", "<end>")}), 40)
+    outs = run(Scripted(model, {3: ("two", ""), 4: ("<eot>", "it"), 5: ("", "is"), 6: ("", "<end>")}), 400)
     assert [out.heard[0] for out in outs[:5]] == [[], [], [], ["two"], []]
     assert [out.turn_end[0] for out in outs[:6]] == [False] * 4 + [True, False]
     assert [word for out in outs for word in out.text[0]] == ["it", "is"]
@@ -72,7 +72,7 @@ def test_a_cut_reply_dies_away_in_its_frame_and_the_next_begins_afresh(model: Sp
     assert outs[5].cut[0] and outs[5].ended[0]
     assert outs[5].pcm[0, FADE:].abs().sum() == 0
     assert not any(out.speaking[0] for out in outs[6:20])
-    alone = run(Scripted(model, {20: ("", "it"), 21: ("", "<end>")}), 40)
+    alone = run(Scripted(model, {20: ("", "it"), 21: ("", "<end>")}), 400)
     assert torch.equal(outs[20].pcm, alone[20].pcm)  # nothing of the first reply is left in the second
 
 

@@ -16,12 +16,14 @@ pytest.importorskip("onnxruntime")
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from duologue.audio.files import load
 from duologue.errors import ModelError
 from duologue.systems import registry
 from duologue.systems.base import HeardWord, Pcm, Stage, TextWord, Turn
 from duologue.systems.cascade.pretrained import ChatAnswerer, PretrainedRecognizer, PretrainedSynthesizer
 from duologue.systems.cascade.system import CascadeSystem
 
+QUESTION = Path(__file__).parents[2] / "examples" / "question.wav"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TEMPLATE = "{% for m in messages %}{{ m['role'][0] }}{{ m['content'] }}{{ '\n' }}{% endfor %}a"
 
@@ -204,7 +206,7 @@ def test_a_folder_of_another_kind_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_whole_cascade_by_name(folders: dict[str, Path], tmp_path: Path, question: Pcm) -> None:
+def test_a_whole_cascade_by_name(folders: dict[str, Path], tmp_path: Path) -> None:
     stages: dict[str, dict[str, Any]] = {
         name: {"use": "transformers", "model": str(folder)} for name, folder in folders.items()
     }
@@ -213,7 +215,7 @@ def test_a_whole_cascade_by_name(folders: dict[str, Path], tmp_path: Path, quest
     file.write_text(json.dumps({"name": "mine", **stages}))
     system = registry.load(f"cascade:{file}")
     assert isinstance(system, CascadeSystem)
-    user = np.pad(question, (1280, 1280 * 30))
+    user = np.pad(load(QUESTION), (1280, 1280 * 30))
     user = user[: len(user) // 1280 * 1280]
     with system.open() as conversation:
         replies = [conversation.step(frame) for frame in user.reshape(-1, 1280)]
