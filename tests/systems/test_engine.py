@@ -173,6 +173,28 @@ def test_a_parked_conversation_goes_on_in_another_slot(kind: str, native: System
             assert told(each.reply) == told(reply)
 
 
+def test_rows_that_come_go_and_pause_at_random_are_as_alone(native: System) -> None:
+    rng = np.random.default_rng(3)
+    rows = rows_of(native, 9)
+    alone: dict[int, Conversation] = {}
+    for count in range(60):
+        for row in range(9):
+            if row not in alone and rng.random() < (0.3 if count < 40 else 0.02):
+                alone[row] = native.open(count)
+                rows.open(row, count)
+            elif row in alone and rng.random() < (0.02 if count < 40 else 0.2):
+                alone.pop(row).close()
+                rows.close(row)
+        heard = {row: frame for row, frame in enumerate(frames(9, count)) if row in alone and rng.random() < 0.4}
+        if not heard:
+            continue
+        for row, reply in rows.step(heard).items():
+            assert isinstance(reply, Reply)
+            expected = alone[row].step(heard[row])
+            np.testing.assert_allclose(reply.pcm, expected.pcm, atol=1e-5)
+            assert told(reply) == told(expected)
+
+
 def test_a_native_reply_is_hushed_at_once_and_the_other_rows_go_on(native: System) -> None:
     rows = rows_of(native, 2)
     rows.open(0, 0)
