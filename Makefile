@@ -8,7 +8,7 @@ QUESTION ?= examples/question.wav
 SPEECH ?= $(wildcard ../shared/speech)
 HEAR := $(if $(SPEECH),--speech $(SPEECH))
 
-.PHONY: help talk serve test lint types box tiny clean
+.PHONY: help talk serve test browser lint types box tiny clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -21,6 +21,9 @@ serve: $(VENV)/.serve  ## serve the model in the box to Realtime clients, on ws:
 
 test: $(VENV)/.dev  ## run all tests, one thread each, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q -rs
+
+browser: $(VENV)/.dev  ## test the page in the Chromium of this machine
+	$(BIN)/python -m pytest -m browser -q -rs
 
 lint: $(VENV)/.dev  ## check style and format
 	$(BIN)/ruff check .

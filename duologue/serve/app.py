@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from duologue.serve import client_secrets, live, page, sockets, twilio
+from duologue.serve import client_secrets, live, page, sockets, speech, transcriptions, twilio
+from duologue.serve.calls import Calls
 from duologue.serve.server import Server
 
 
@@ -21,6 +22,7 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
     app = Starlette(
         routes=[
             *page.routes(),
+            *Calls().routes(),
             Route("/healthz", _healthy),
             Route("/readyz", _ready),
             Route("/metrics", _metrics),
@@ -29,12 +31,20 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
             Route("/v1/realtime/client_secrets", client_secrets.create, methods=["POST"]),
             Route("/v1/realtime/sessions", client_secrets.create_beta, methods=["POST"]),
             WebSocketRoute("/v1/realtime", sockets.realtime),
+            Route("/v1/audio/speech", speech.create, methods=["POST"]),
+            Route("/v1/audio/transcriptions", transcriptions.create, methods=["POST"]),
             WebSocketRoute("/v1/live/sessions", live.sessions),
             Route("/twilio/voice", twilio.voice, methods=["GET", "POST"]),
             WebSocketRoute("/twilio", twilio.stream),
         ],
         middleware=[
-            Middleware(CORSMiddleware, allow_origins=origins or [], allow_methods=["GET", "POST"], allow_headers=["*"])
+            Middleware(
+                CORSMiddleware,
+                allow_origins=origins or [],
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=["Location"],
+            )
         ],
     )
     app.state.server = server

@@ -42,14 +42,15 @@ class Served:
 
 @contextmanager
 def serving(
-    system: System, limits: Limits | None = None, slots: int = 4, keys: tuple[str, ...] = (KEY,)
+    system: System, limits: Limits | None = None, slots: int = 4, keys: tuple[str, ...] = (KEY,), port: int = 0
 ) -> Iterator[Served]:
     """A server of one system in a thread of its own, as `duologue serve` runs it."""
     limits = limits or Limits(drain=1)
     engine = Engine(system, slots, limits.buffer)
     server = Server({system.card.name: engine}, Keys(keys, limits), limits)
     listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
     runner = Runner(server, "127.0.0.1", 0)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(runner.serve([listening]),), daemon=True)

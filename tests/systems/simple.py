@@ -13,17 +13,21 @@ QUIET, BEEP = 2, 5  # frames
 
 
 class Beeper(System):
-    """Hears "sound" when a turn begins, and after 160 ms of quiet answers it with five frames of a 440 Hz beep."""
+    """Hears "sound" when a turn begins, and after `quiet` frames of quiet answers it with `beep` frames of 440 Hz."""
 
     card = SystemCard(name="beeper", hears=("features",), duplex="half", licence="Apache-2.0", voices=("beep",))
 
+    def __init__(self, quiet: int = QUIET, beep: int = BEEP) -> None:
+        self.times = quiet, beep
+
     def open(self, seed: int = 0) -> BeeperConversation:
-        return BeeperConversation(self.card)
+        return BeeperConversation(self.card, *self.times)
 
 
 class BeeperConversation(Conversation):
-    def __init__(self, card: SystemCard) -> None:
+    def __init__(self, card: SystemCard, patience: int, beep: int) -> None:
         super().__init__(card)
+        self.patience, self.beep = patience, beep
         self.quiet: int | None = None  # frames of quiet since the user's last sound; None: nothing to answer
         self.left = 0  # frames of beep to come
 
@@ -40,14 +44,14 @@ class BeeperConversation(Conversation):
             return reply
         if self.quiet is not None:
             self.quiet += 1
-            if self.quiet == QUIET:
-                self.quiet, self.left = None, BEEP
+            if self.quiet == self.patience:
+                self.quiet, self.left = None, self.beep
                 reply.events.extend(
                     (
                         Turn(kind="user_stopped", time=now),
                         TextWord(time=now, word="beep"),
                         Turn(kind="reply_started", time=now),
-                        SpokenWord(time=now, word="beep", end=now + BEEP * 0.08),
+                        SpokenWord(time=now, word="beep", end=now + self.beep * 0.08),
                     )
                 )
         elif self.left == 0:

@@ -1,0 +1,162 @@
+"""`/v1/realtime/calls`: conversations over WebRTC are asked for, answered and hung up over HTTP.
+
+A client posts its offer as `application/sdp`, or as a form with the fields `sdp` and `session`, and is answered with
+201, the server's SDP, and a Location under which `/hangup` ends the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from duologue.serve.client_secrets import error, unauthorized
+from duologue.serve.events import RealtimeError, SessionConfig
+from duologue.serve.keys import Guest
+from duologue.serve.limits import LimitError, depth_of
+from duologue.serve.parsing import refuse_tools, wrong
+from duologue.serve.realtime import Realtime
+from duologue.serve.server import Server
+from duologue.systems.engine import EngineFullError
+
+if TYPE_CHECKING:
+    from duologue.serve.webrtc import Call
+
+PATH = "/v1/realtime/calls"
+MODULE = "duologue.serve.webrtc"
+"""What carries calls, by its name: it comes with an extra and is loaded with the first call. It stands on aiortc, that
+on PyAV, and PyAV's wheels on libraries under the GPL, which nothing else that talks may reach."""
+MOST_BYTES = 256 << 10
+
+
+class Calls:
+    """The calls that go on, by their ids, and the endpoints that begin and end them."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, Call] = {}
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(PATH, self.create, methods=["POST"]),
+            Route(f"{PATH}/{{id}}/hangup", self.hang_up, methods=["POST"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        server: Server = request.app.state.server
+        if server.draining.is_set():
+            return _refused(server, 503, "server_draining", "The server is about to stop; connect again.")
+        if not server.keys.welcomes(request.headers):
+            return _refused(server, 403, "origin_not_allowed", "Pages of this origin may not connect.")
+        guest = server.keys.admit(request.headers)
+        if guest is None:
+            return unauthorized(server)
+        try:
+            webrtc = await asyncio.to_thread(importlib.import_module, MODULE)
+        except ModuleNotFoundError:
+            return error(501, "webrtc_not_installed", "This server was installed without WebRTC: duologue[webrtc].")
+        with contextlib.ExitStack() as stack:
+            try:
+                address = request.client.host if request.client else ""
+                stack.enter_context(server.places.hold(guest.key, address))
+                offer, settings = await _read(request, server.limits.depth)
+                realtime = _session(request, guest, settings)
+                call = webrtc.Call(realtime, server, guest.key)
+                answer = await call.answer(offer, request.scope["server"][0])
+                return self._begin(server, call, answer, stack)
+            except LimitError as limit:
+                return _refused(server, 429, "rate_limit_exceeded", str(limit))
+            except EngineFullError as full:
+                return _refused(server, 503, "server_full", str(full))
+            except webrtc.OfferError as wrong_offer:
+                return _refused(server, 400, "invalid_offer", str(wrong_offer))
+            except RealtimeError as refusal:
+                body = {key: value for key, value in refusal.body.items() if key != "event_id"}
+                return JSONResponse({"error": body}, 400)
+
+    def _begin(self, server: Server, call: Call, answer: str, stack: contextlib.ExitStack) -> Response:
+        """Let an answered call go on; what `stack` holds is held until it ends."""
+        stack.enter_context(server.metrics.sessions.labels("webrtc").track_inprogress())
+        server.metrics.opened.labels("webrtc").inc()
+        task = asyncio.create_task(call.run())
+        server.open.add(task)
+        self._calls[call.id] = call
+        stack.callback(self._calls.pop, call.id)
+        stack.callback(server.open.discard, task)
+        held = stack.pop_all()
+        task.add_done_callback(lambda done: held.close())
+        return Response(answer, 201, {"Location": f"{PATH}/{call.id}"}, media_type="application/sdp")
+
+    async def hang_up(self, request: Request) -> Response:
+        server: Server = request.app.state.server
+        guest = server.keys.admit(request.headers)
+        if guest is None:
+            return unauthorized(server)
+        call = self._calls.get(request.path_params["id"])
+        if call is None or call.guest != guest.key:
+            return error(404, "call_not_found", "There is no such call.")
+        call.end("hung up")
+        return Response(status_code=200)
+
+
+def _refused(server: Server, status: int, code: str, message: str) -> Response:
+    server.metrics.refused.labels(code).inc()
+    return error(status, code, message)
+
+
+def _session(request: Request, guest: Guest, settings: dict[str, Any]) -> Realtime:
+    """A session with the settings of the client secret, and over them those of the call."""
+    server: Server = request.app.state.server
+    refuse_tools(settings.get("tools"), "session.tools")
+    try:
+        config = SessionConfig().changed(dict(guest.session or {})).changed(settings)
+    except ValidationError as invalid:
+        raise wrong(invalid, "session") from None
+    engine = server.engine(request.query_params.get("model") or config.model)
+    return Realtime(engine, server.detector, server.limits, server.metrics, config.model_dump())
+
+
+async def _read(request: Request, depth: int) -> tuple[str, dict[str, Any]]:
+    """The offer and the settings of a request.
+
+    Raises:
+        RealtimeError: the body is neither SDP nor such a form, or is too long.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/sdp":
+        return (b"".join([part async for part in _bounded(request)])).decode(errors="replace"), {}
+    if kind != "multipart/form-data":
+        message = "Send the offer as application/sdp, or as multipart/form-data with the fields sdp and session."
+        raise RealtimeError(message, "unsupported_content_type")
+    try:
+        parser = MultiPartParser(request.headers, _bounded(request), max_files=0, max_fields=8)
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError):
+        raise RealtimeError("The form cannot be read.", "invalid_request") from None
+    sdp, session = form.get("sdp"), form.get("session", "{}")
+    if not isinstance(sdp, str) or not isinstance(session, str):
+        raise RealtimeError("Missing required parameter: 'sdp'.", "missing_required_parameter", "sdp")
+    try:
+        settings = json.loads(session)
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict) or depth_of(settings) > depth:
+        raise RealtimeError("'session' is no JSON object, or nested too deep.", "invalid_json", "session")
+    return sdp, settings
+
+
+async def _bounded(request: Request) -> AsyncIterator[bytes]:
+    length = 0
+    async for part in request.stream():
+        length += len(part)
+        if length > MOST_BYTES:
+            raise RealtimeError(f"The body is longer than {MOST_BYTES} bytes.", "invalid_request")
+        yield part

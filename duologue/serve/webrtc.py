@@ -1,0 +1,292 @@
+"""A Realtime session over WebRTC: Opus both ways on an audio track, events on the data channel `oai-events`.
+
+The session is the same as on a WebSocket. What differs is where sound goes: it comes from and leaves by tracks, and as
+the server paces what it says, it also tells when that is audible (`output_audio_buffer.started`, `.stopped`,
+`.cleared`), and truncates by itself what was cut off. Media go over the address that the request came in on and over
+no other, and no STUN or TURN server is asked; a call cannot be resumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections import deque
+from typing import Any
+
+import numpy as np
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import MediaStreamError
+from av import AudioFrame
+
+from duologue.audio.resample import StreamResampler
+from duologue.serve.events import RealtimeError, format_of
+from duologue.serve.items import new_id
+from duologue.serve.limits import depth_of
+from duologue.serve.logs import log
+from duologue.serve.realtime import Realtime
+from duologue.serve.server import Server
+from duologue.serve.sound import Format
+from duologue.serve.voice import Voice
+from duologue.systems.base import Pcm
+
+CONNECT = 15.0  # seconds that a client has to connect
+PIECE = 0.04  # seconds of the user's sound that are handed on at a time
+BREATH = 0.05  # seconds that are not read from a client that was refused a message
+MOST_EARLY = 100  # events that wait for the data channel
+
+
+class OfferError(Exception):
+    """An offer that no call can be made of."""
+
+
+class Call:
+    """One client's call: `answer` its offer, then `run` until it ends.
+
+    Attributes:
+        guest: whose call it is, by the key.
+    """
+
+    def __init__(self, realtime: Realtime, server: Server, guest: str) -> None:
+        self.id = new_id("rtc")
+        self.guest = guest
+        self._realtime, self._server, self._limits = realtime, server, server.limits
+        realtime.send = self._send
+        self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._voice = Voice(self._tell)
+        self._track: asyncio.Future[MediaStreamTrack] = asyncio.get_running_loop().create_future()
+        self._channel: RTCDataChannel | None = None
+        self._early: deque[str] = deque(maxlen=MOST_EARLY)  # events from before there is a channel
+        self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(self._limits.messages_at_once)
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._touched = time.monotonic()  # when the client was last heard of
+        self._peer.on("track", self._take_track)
+        self._peer.on("datachannel", self._take_channel)
+        self._peer.on("connectionstatechange", self._watch_connection)
+
+    async def answer(self, offer: str, host: str) -> str:
+        """Open the session and answer an SDP offer with the server's SDP; media go over the address `host`.
+
+        Raises:
+            OfferError: it is no offer, or one without audio.
+            EngineFullError: no slot is free.
+        """
+        try:
+            await self._realtime.open()
+            return await self._negotiate(offer, host)
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _negotiate(self, offer: str, host: str) -> str:
+        try:
+            await self._peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        except Exception as error:  # the parser raises what it stumbles over: ValueError, IndexError, KeyError, ...
+            raise OfferError("The body is not an SDP offer.") from error
+        if not any(transceiver.kind == "audio" for transceiver in self._peer.getTransceivers()):
+            raise OfferError("The offer has no audio.")
+        self._peer.addTrack(self._voice)
+        _keep_to(self._peer, host)
+        try:
+            await self._peer.setLocalDescription(await self._peer.createAnswer())
+        except Exception as error:  # nothing in common, say
+            raise OfferError("The offer cannot be answered.") from error
+        return self._peer.localDescription.sdp
+
+    async def run(self) -> None:
+        """Carry sound and events until the client, the clock or the server makes an end."""
+        log("opened", session=self._realtime.id, model=self._realtime.config.model, key=self.guest, protocol="webrtc")
+        begin, reason = time.monotonic(), "failed"
+        tasks = [asyncio.ensure_future(each) for each in (self._hear(), self._read(), self._watch(), self._stopping())]
+        try:
+            await asyncio.wait([self._ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            reason = self._ended.result()
+        except Exception as error:
+            log("failed", error)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._close()
+            self._server.metrics.closed.labels(reason).inc()
+            log("closed", session=self._realtime.id, reason=reason, seconds=round(time.monotonic() - begin, 2))
+
+    def end(self, reason: str) -> None:
+        """Let the call end."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    async def _close(self) -> None:
+        self._voice.stop()
+        await self._peer.close()
+        await self._realtime.close()
+
+    # From the client.
+
+    def _take_track(self, track: MediaStreamTrack) -> None:
+        if track.kind == "audio" and not self._track.done():
+            self._track.set_result(track)
+
+    def _take_channel(self, channel: RTCDataChannel) -> None:
+        if self._channel is not None:
+            return
+        self._channel = channel
+        channel.on("message", self._take_message)
+        while self._early:
+            channel.send(self._early.popleft())
+
+    def _take_message(self, message: str | bytes) -> None:
+        try:
+            self._messages.put_nowait(message)
+        except asyncio.QueueFull:
+            self.end("flooded")
+
+    async def _hear(self) -> None:
+        """Hand the track's sound to the session, in the format that it is set to."""
+        track = await self._track
+        rates: tuple[Format, int] | None = None
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                await asyncio.Future()  # the rest of the call goes on without the client's sound
+            assert isinstance(frame, AudioFrame)
+            self._touched = time.monotonic()
+            format = format_of(self._realtime.config.audio.input.format)
+            if rates != (format, frame.sample_rate):
+                rates, data = (format, frame.sample_rate), b""
+                resampler = StreamResampler(frame.sample_rate, format.rate)
+            data += format.encode(resampler.push(_mono(frame)))
+            if format.seconds(data) >= PIECE:
+                audio, data = base64.b64encode(data).decode(), b""
+                if not await self._realtime.handle({"type": "input_audio_buffer.append", "audio": audio}):
+                    await asyncio.sleep(BREATH)
+
+    async def _read(self) -> None:
+        while True:
+            text = await self._messages.get()
+            self._touched = time.monotonic()
+            try:
+                message = self._parse(text)
+            except RealtimeError as error:
+                self._realtime.fail(error)
+                await asyncio.sleep(BREATH)
+                continue
+            if message.get("type") == "output_audio_buffer.clear":
+                self._cut()
+            elif not await self._realtime.handle(message):
+                await asyncio.sleep(BREATH)
+
+    def _parse(self, text: str | bytes) -> dict[str, Any]:
+        if not isinstance(text, str):
+            raise RealtimeError("Messages are JSON texts, not bytes.", "invalid_message")
+        if len(text) > self._limits.message_bytes:
+            raise RealtimeError(f"A message is longer than {self._limits.message_bytes} bytes.", "invalid_message")
+        try:
+            message = json.loads(text)
+        except (ValueError, RecursionError):
+            raise RealtimeError("The message is not JSON.", "invalid_json") from None
+        if not isinstance(message, dict) or depth_of(message) > self._limits.depth:
+            raise RealtimeError("The message is no JSON object, or nested too deep.", "invalid_json")
+        return message
+
+    # To the client.
+
+    def _send(self, event: dict[str, Any]) -> None:
+        """An event of the session: its sound goes to the track, all else to the data channel."""
+        match event["type"]:
+            case "response.output_audio.delta":
+                format = format_of(self._realtime.config.audio.output.format)
+                pcm = format.decode(base64.b64decode(event["delta"]))
+                self._voice.say(event["response_id"], event["item_id"], pcm, format.rate)
+                return
+            case "response.output_audio.done":
+                self._voice.finish()
+        self._put(json.dumps(event))
+        if event["type"] == "response.done" and event["response"]["status"] == "cancelled":
+            self._cut()
+
+    def _tell(self, kind: str, response: str) -> None:
+        event = {"event_id": new_id("event"), "type": f"output_audio_buffer.{kind}", "response_id": response}
+        self._put(json.dumps(event))
+
+    def _put(self, text: str) -> None:
+        if self._channel is None:
+            self._early.append(text)
+        elif self._channel.readyState == "open":
+            self._channel.send(text)
+            if self._channel.bufferedAmount > self._limits.unsent_bytes:
+                self.end("slow")
+
+    def _cut(self) -> None:
+        """Stop what is audible now; the conversation keeps only what the client can have heard."""
+        said = self._voice.clear()
+        if said is not None:
+            item, seconds = said
+            event = {"type": "conversation.item.truncate", "item_id": item, "audio_end_ms": 1000 * seconds}
+            self._take_message(json.dumps(event))
+
+    # The end.
+
+    def _watch_connection(self) -> None:
+        if self._peer.connectionState in ("failed", "closed"):
+            self.end("lost")
+
+    async def _watch(self) -> None:
+        """End a call that does not connect, falls silent or lasts too long."""
+        begin = time.monotonic()
+        while True:
+            await asyncio.sleep(min(1.0, self._limits.idle))
+            now = time.monotonic()
+            if now - begin > CONNECT and self._peer.connectionState in ("new", "connecting"):
+                self.end("unconnected")
+            elif now - self._touched > self._limits.idle:
+                self._realtime.fail(RealtimeError(f"Nothing was sent for {self._limits.idle:g} s.", "idle_timeout"))
+                self.end("idle")
+            elif time.time() > self._realtime.expires:
+                minutes = self._limits.session / 60
+                message = f"Your session hit the maximum duration of {minutes:g} minutes."
+                self._realtime.fail(RealtimeError(message, "session_expired"))
+                self.end("expired")
+
+    async def _stopping(self) -> None:
+        """End with the server, or with a conversation that fails."""
+        both = [asyncio.ensure_future(each.wait()) for each in (self._server.closing, self._realtime.broken)]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in both:
+                each.cancel()
+        self.end("drained" if self._server.closing.is_set() else "broken")
+
+
+def _mono(frame: AudioFrame) -> Pcm:
+    """16-bit interleaved samples to (T,) in [-1, 1]."""
+    samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))
+    return samples.mean(axis=1, dtype=np.float32) / np.float32(32768)
+
+
+def _keep_to(peer: RTCPeerConnection, host: str) -> None:
+    """Let a connection's sockets bind to one address: aioice would take all of the machine's but loopback."""
+    host = host.removeprefix("::ffff:")
+    transports = {each.receiver.transport for each in peer.getTransceivers()}
+    if peer.sctp is not None:
+        transports.add(peer.sctp.transport)
+    for transport in transports:
+        connection = transport.transport.iceGatherer._connection
+        gather = connection.get_component_candidates
+
+        async def from_host(component: int, addresses: list[str], gather: Any = gather) -> Any:
+            return await gather(component=component, addresses=[host])
+
+        connection.get_component_candidates = from_host  # type: ignore[method-assign]
