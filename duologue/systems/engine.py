@@ -267,6 +267,8 @@ class Engine:
                 # A client that was away for long does not get all of its silence at once when it is back.
                 after = begin if slot._rhythm is None else slot._rhythm
                 slot._rhythm = min(max(after, begin - self.frame_seconds), begin) + self.frame_seconds
+        if not heard:
+            return  # who was due has left, or dropped its frames, in the meantime
         replies = self._rows.step(heard)
         end = time.monotonic()
         late = 0

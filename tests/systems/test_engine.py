@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -213,6 +214,28 @@ def test_a_native_reply_is_hushed_at_once_and_the_other_rows_go_on(native: Syste
     assert rows.hush(0)
     assert not any(event.kind == "interrupted" for event in rows.step({0: SILENCE})[0].events)  # type: ignore[union-attr]
     assert np.abs(rows.step({1: SILENCE})[1].pcm).max() > 0  # type: ignore[union-attr]
+
+
+def test_clients_that_leave_at_any_moment_do_not_stop_the_engine(native: System) -> None:
+    def hurry(engine: Engine) -> None:
+        for _ in range(40):
+            slot = engine.join(Ears())
+            slot.push(LOUD)
+            slot.push(LOUD)
+            slot.drop()
+            slot.push(LOUD)
+            slot.leave()
+
+    with running(native) as engine:
+        threads = [threading.Thread(target=hurry, args=(engine,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ears = Ears()
+        engine.join(ears).push(SILENCE)
+        ears.hear(1)
+        assert engine.taken == 1
 
 
 class Fragile(System):
