@@ -13,8 +13,8 @@ from duologue.lm.text import END, PAD
 class _Dictated(Generator):
     """A generator whose thinker is replaced by a text, a piece a frame."""
 
-    def __init__(self, model: SpeechLM, text: str) -> None:
-        super().__init__(model)
+    def __init__(self, model: SpeechLM, text: str, pace: float) -> None:
+        super().__init__(model, pace=pace)
         self._pieces = [*model.tokenizer.encode(text), END]
 
     def _think(self, *_: object) -> dict[str, Tensor]:
@@ -26,9 +26,12 @@ class _Dictated(Generator):
         return not self._pieces
 
 
-def speak(model: SpeechLM, text: str) -> Tensor:
-    """Say lower-case words: pcm (T,) float32 at 16 kHz, T a multiple of 1280; empty for an empty text."""
-    dictated = _Dictated(model, text)
+def speak(model: SpeechLM, text: str, pace: float = 1.0) -> Tensor:
+    """Say lower-case words: pcm (T,) float32 at 16 kHz, T a multiple of 1280; empty for an empty text.
+
+    A `pace` above 1 speaks faster. Up to a minute of speech at once: what is more than the reader's queue is not said.
+    """
+    dictated = _Dictated(model, text, pace)
     state = dictated.init_state(1)
     silence = torch.zeros(1, 1280)
     frames: list[Tensor] = []

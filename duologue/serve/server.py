@@ -35,6 +35,7 @@ class Server:
         self.metrics = Metrics(self.engines)
         self.places = Places(limits)
         self.twilio_token: str | None = None  # with which Twilio signs its requests
+        self.speaking = asyncio.Lock()  # one text at a time is read aloud, beside the conversations
         self.draining = asyncio.Event()  # no new sessions
         self.closing = asyncio.Event()  # running sessions are to end now
         self.open: set[asyncio.Task[None]] = set()  # sessions, whatever their protocol

@@ -1,0 +1,106 @@
+"""`/v1/audio/speech`: text in, speech in a native model's own voice out. https://platform.openai.com/docs/api-reference/audio"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import unicodedata
+from typing import Literal
+
+import numpy as np
+import soundfile
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from duologue.audio.resample import resample
+from duologue.data.domain.numbers import LARGEST, spell
+from duologue.lm.model import RATE
+from duologue.lm.speak import speak
+from duologue.serve.events import RealtimeError
+from duologue.serve.parsing import wrong
+from duologue.serve.requests import guarded, read_json
+from duologue.serve.server import Server
+from duologue.serve.sound import Format
+from duologue.systems.base import Pcm
+from duologue.systems.native import NativeSystem
+
+MOST_BYTES = 64 << 10
+LONGEST = 40  # words said in one breath
+PCM = Format("pcm", 24000)
+PAUSE = 0.25  # seconds between sentences
+_KINDS = {
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "opus": ("OGG", "OPUS"),
+    "flac": ("FLAC", "PCM_16"),
+    "wav": ("WAV", "PCM_16"),
+}
+_MEDIA = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm;rate=24000",
+}
+
+
+class _Order(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    input: str = Field(max_length=4096)
+    model: str | None = None
+    response_format: Literal["mp3", "opus", "flac", "wav", "pcm"] = "mp3"
+    speed: float = Field(default=1.0, ge=0.25, le=4)
+    stream_format: Literal["audio"] = "audio"
+
+
+@guarded
+async def create(request: Request, server: Server) -> Response:
+    """Voices and instructions are taken and left aside: a model has the voice that it has."""
+    try:
+        order = _Order.model_validate(await read_json(request, MOST_BYTES, server.limits.depth))
+    except ValidationError as error:
+        raise wrong(error, "") from None
+    system = server.engine(order.model).system
+    if not isinstance(system, NativeSystem):
+        raise RealtimeError(f"{system.card.name} cannot read text aloud.", "speech_not_supported", "model")
+    sentences = words_of(order.input)
+    if not sentences:
+        raise RealtimeError("There is nothing in 'input' that can be said.", "invalid_value", "input")
+    pause = np.zeros(round(PAUSE * RATE), np.float32)
+    said: list[Pcm] = []
+    async with server.speaking:
+        for sentence in sentences:
+            if await request.is_disconnected():
+                break
+            pcm = await asyncio.to_thread(speak, system.generator.model, sentence, order.speed)
+            said += [pause, pcm.numpy()] if said else [pcm.numpy()]
+    sound = await asyncio.to_thread(_encode, np.concatenate(said), order.response_format)
+    return Response(sound, media_type=_MEDIA[order.response_format])
+
+
+def words_of(text: str) -> list[str]:
+    """The sentences of a text as a model can say them: lower-case words of a-z and apostrophes, numbers spelled out."""
+    plain = unicodedata.normalize("NFKD", text.replace("\u2019", "'")).encode("ascii", "ignore").decode().lower()
+    sentences = []
+    for sentence in re.split(r"[.!?;:\n]+(?:\s|$)", plain):
+        words = [word for found in re.findall(r"[a-z']*[a-z][a-z']*|\d+", sentence) for word in _say(found)]
+        sentences += [" ".join(words[start : start + LONGEST]) for start in range(0, len(words), LONGEST)]
+    return sentences
+
+
+def _say(word: str) -> list[str]:
+    if not word.isdigit():
+        return [word]
+    if int(word) <= LARGEST:
+        return spell(int(word)).split()
+    return [spell(int(digit)) for digit in word]
+
+
+def _encode(pcm: Pcm, kind: str) -> bytes:
+    if kind == "pcm":
+        return PCM.encode(resample(pcm, RATE, PCM.rate))
+    file = io.BytesIO()
+    container, code = _KINDS[kind]
+    soundfile.write(file, np.clip(pcm, -1, 1), RATE, code, format=container)
+    return file.getvalue()

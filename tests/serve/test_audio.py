@@ -1,0 +1,174 @@
+"""Text to speech and speech to text over HTTP, by the openai client against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+import soundfile
+from serve.conftest import KEY, Served, serving, silence, tone
+from systems.simple import write_tiny_model
+
+from duologue.serve.limits import Limits
+from duologue.serve.speech import words_of
+from duologue.systems import registry
+
+openai = pytest.importorskip("openai")
+from openai import AsyncOpenAI, BadRequestError  # noqa: E402
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await test()
+
+    asyncio.run(limited())
+
+
+def client(served: Served) -> AsyncOpenAI:
+    return AsyncOpenAI(api_key=KEY, base_url=f"{served.http}/v1", max_retries=0)
+
+
+def recording(pcm: bytes, rate: int = 24000, container: str = "WAV") -> io.BytesIO:
+    file = io.BytesIO()
+    soundfile.write(file, np.frombuffer(pcm, "<i2"), rate, format=container)
+    file.seek(0)
+    file.name = "question"
+    return file
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serves an untrained native model."""
+    folder = write_tiny_model(tmp_path_factory.mktemp("tiny"))
+    with serving(registry.load(folder), Limits(drain=0)) as served:
+        yield served
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "opus", "pcm"])
+def test_a_text_is_said_in_the_format_that_is_asked(tiny: Served, kind: str) -> None:
+    async def test() -> None:
+        asked = {"model": "tts-1", "voice": "alloy", "input": "It is 42, isn't it?"}
+        said = (await client(tiny).audio.speech.create(**asked, response_format=kind)).content  # type: ignore[arg-type]
+        plain = (await client(tiny).audio.speech.create(**asked, response_format="pcm")).content  # type: ignore[arg-type]
+        seconds = len(plain) / 48000
+        assert seconds > 0.3
+        assert np.abs(np.frombuffer(plain, "<i2")).max() > 10
+        if kind != "pcm":
+            sound = soundfile.info(io.BytesIO(said))
+            assert sound.duration == pytest.approx(seconds, abs=0.1)
+            assert sound.format == {"mp3": "MP3", "opus": "OGG"}.get(kind, kind.upper())
+
+    run(test)
+
+
+def test_speech_is_as_fast_as_it_is_asked(tiny: Served) -> None:
+    async def test() -> None:
+        text = "what is two plus two it is four"
+        lengths = [
+            len((await client(tiny).audio.speech.create(model="m", voice="v", input=text, speed=speed)).content)
+            for speed in (1.0, 4.0)
+        ]
+        assert lengths[1] < 0.8 * lengths[0]
+
+    run(test)
+
+
+def test_texts_become_words_that_a_model_can_say() -> None:
+    assert words_of("Hello, World! It's 42 — or 1984? Café “déjà vu”…\n\n") == [
+        "hello world",
+        "it's forty two or one nine eight four",
+        "cafe deja vu",
+    ]
+    assert words_of("... ¿? 你好 '") == []
+    assert [len(sentence.split()) for sentence in words_of("word " * 90)] == [40, 40, 10]
+
+
+def test_what_cannot_be_said_is_refused(tiny: Served, beeper: Served) -> None:
+    async def refused(served: Served, code: str, **asked: object) -> None:
+        with pytest.raises(BadRequestError) as caught:
+            await client(served).audio.speech.create(**{"model": "m", "voice": "v", "input": "hello", **asked})  # type: ignore[arg-type]
+        assert caught.value.code == code
+
+    async def test() -> None:
+        await refused(beeper, "speech_not_supported")
+        await refused(tiny, "invalid_value", input="...")
+        await refused(tiny, "invalid_value", input="a" * 5000)
+        await refused(tiny, "invalid_value", response_format="aac")
+        await refused(tiny, "invalid_value", speed=9.0)
+        async with httpx2.AsyncClient(base_url=tiny.http) as http:
+            assert (await http.post("/v1/audio/speech", json={"input": "hello"})).status_code == 401
+            bearer = {"Authorization": f"Bearer {KEY}"}
+            assert (await http.post("/v1/audio/speech", content=b"{", headers=bearer)).status_code == 400
+            assert (await http.post("/v1/audio/speech", content=bytes(70_000), headers=bearer)).status_code == 400
+
+    run(test)
+
+
+@pytest.mark.parametrize(("container", "rate"), [("WAV", 24000), ("FLAC", 8000), ("MP3", 48000), ("OGG", 48000)])
+def test_a_recording_is_heard_with_the_times_of_its_words(beeper: Served, container: str, rate: int) -> None:
+    async def test() -> None:
+        pcm = silence(1.0, rate) + tone(0.8, rate) + silence(1.5, rate) + tone(0.5, rate)
+        heard = await client(beeper).audio.transcriptions.create(
+            model="whisper-1",
+            file=recording(pcm, rate, container),
+            response_format="verbose_json",
+            timestamp_granularities=["word"],
+        )
+        assert heard.text == "sound sound"
+        assert heard.duration == pytest.approx(3.8, abs=0.15)
+        assert [word.end for word in heard.words or []] == pytest.approx([1.08, 3.36], abs=0.1)
+        assert all(word.start < word.end for word in heard.words or [])
+
+    run(test)
+
+
+def test_a_transcript_comes_as_json_or_text(beeper: Served) -> None:
+    async def test() -> None:
+        asked = {"model": "whisper-1", "language": "en", "temperature": 0.0}
+        create = client(beeper).audio.transcriptions.create
+        assert (await create(file=recording(tone(0.5)), **asked)).text == "sound"  # type: ignore[call-overload]
+        assert await create(file=recording(tone(0.5)), response_format="text", **asked) == "sound\n"  # type: ignore[call-overload]
+        assert (await create(file=recording(silence(0.5)), **asked)).text == ""  # type: ignore[call-overload]
+        assert next(iter(beeper.server.engines.values())).taken == 0
+
+    run(test)
+
+
+def test_what_is_no_recording_is_refused(beeper: Served) -> None:
+    async def refused(code: str, content: bytes, **asked: object) -> None:
+        with pytest.raises(BadRequestError) as caught:
+            await client(beeper).audio.transcriptions.create(model="m", file=("name.wav", content), **asked)  # type: ignore[call-overload]
+        assert caught.value.code == code
+        assert "/tmp" not in str(caught.value)
+
+    async def test() -> None:
+        whole = recording(tone(0.5)).read()
+        await refused("invalid_audio", b"no sound")
+        await refused("invalid_audio", whole[: len(whole) // 2])
+        await refused("invalid_value", whole, response_format="srt")
+        async with httpx2.AsyncClient(base_url=beeper.http, headers={"Authorization": f"Bearer {KEY}"}) as http:
+            told = await http.post("/v1/audio/transcriptions", data={"model": "m"})
+            assert (told.status_code, told.json()["error"]["param"]) == (400, "file")
+            path = await http.post("/v1/audio/transcriptions", data={"file": str(Path(__file__))})
+            assert path.status_code == 400
+        assert next(iter(beeper.server.engines.values())).taken == 0
+
+    run(test)
+
+
+def test_a_recording_may_not_last_for_ever() -> None:
+    async def test() -> None:
+        with pytest.raises(BadRequestError) as caught:
+            await client(served).audio.transcriptions.create(model="m", file=recording(silence(9), container="FLAC"))
+        assert caught.value.code == "audio_too_long"
+
+    from systems.simple import Beeper
+
+    with serving(Beeper(), Limits(session=3, drain=0)) as served:
+        run(test)
