@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import importlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -153,7 +153,7 @@ async def _read(request: Request, depth: int) -> tuple[str, dict[str, Any]]:
     return sdp, settings
 
 
-async def _bounded(request: Request) -> AsyncIterator[bytes]:
+async def _bounded(request: Request) -> AsyncGenerator[bytes, None]:
     length = 0
     async for part in request.stream():
         length += len(part)

@@ -41,7 +41,7 @@ class Voice(MediaStreamTrack):
         super().__init__()
         self._tell = tell
         self._said: _Said | None = None
-        self._waiting = np.zeros(0, np.float32)
+        self._pcm = np.zeros(0, np.float32)
         self._begin: float | None = None
         self._sent = 0  # samples
 
@@ -50,13 +50,13 @@ class Voice(MediaStreamTrack):
         if self._said is None or self._said.response != response:
             self._end("stopped")
             self._said = _Said(response, item, StreamResampler(rate, RATE))
-        self._waiting = np.concatenate((self._waiting, self._said.resampler.push(pcm)))
+        self._pcm = np.concatenate((self._pcm, self._said.resampler.push(pcm)))
 
     def finish(self) -> None:
         """The reply is whole."""
         if self._said is not None and not self._said.whole:
             self._said.whole = True
-            self._waiting = np.concatenate((self._waiting, self._said.resampler.flush()))
+            self._pcm = np.concatenate((self._pcm, self._said.resampler.flush()))
 
     def clear(self) -> tuple[str, float] | None:
         """Be silent: the item that was cut off and the seconds of it that went out; None: nothing was audible."""
@@ -65,7 +65,7 @@ class Voice(MediaStreamTrack):
         return (said.item, said.played / RATE) if said is not None else None
 
     def _end(self, kind: str) -> None:
-        said, self._said, self._waiting = self._said, None, np.zeros(0, np.float32)
+        said, self._said, self._pcm = self._said, None, np.zeros(0, np.float32)
         if said is not None and said.begun:
             self._tell(kind, said.response)
 
@@ -81,13 +81,13 @@ class Voice(MediaStreamTrack):
 
     def _next(self) -> Pcm:
         said = self._said
-        if said is None or not (said.begun or said.whole or len(self._waiting) >= CUSHION):
+        if said is None or not (said.begun or said.whole or len(self._pcm) >= CUSHION):
             return np.zeros(FRAME, np.float32)
         if not said.begun:
             said.begun = True
             self._tell("started", said.response)
-        pcm, self._waiting = self._waiting[:FRAME], self._waiting[FRAME:]
+        pcm, self._pcm = self._pcm[:FRAME], self._pcm[FRAME:]
         said.played += len(pcm)
-        if said.whole and not len(self._waiting):
+        if said.whole and not len(self._pcm):
             self._end("stopped")
         return np.pad(pcm, (0, FRAME - len(pcm)))

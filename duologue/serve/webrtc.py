@@ -104,9 +104,11 @@ class Call:
         """Carry sound and events until the client, the clock or the server makes an end."""
         log("opened", session=self._realtime.id, model=self._realtime.config.model, key=self.guest, protocol="webrtc")
         begin, reason = time.monotonic(), "failed"
-        tasks = [asyncio.ensure_future(each) for each in (self._hear(), self._read(), self._watch(), self._stopping())]
+        parts = (self._hear(), self._read(), self._watch(), self._stopping())
+        tasks = [asyncio.ensure_future(part) for part in parts]
         try:
-            await asyncio.wait([self._ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            ending: list[asyncio.Future[Any]] = [self._ended, *tasks]
+            await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()
@@ -272,8 +274,8 @@ class Call:
 
 def _mono(frame: AudioFrame) -> Pcm:
     """16-bit interleaved samples to (T,) in [-1, 1]."""
-    samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))
-    return samples.mean(axis=1, dtype=np.float32) / np.float32(32768)
+    samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels)).astype(np.float32)
+    return np.asarray(samples.mean(axis=1) / 32768, np.float32)
 
 
 def _keep_to(peer: RTCPeerConnection, host: str) -> None:
@@ -286,7 +288,7 @@ def _keep_to(peer: RTCPeerConnection, host: str) -> None:
         connection = transport.transport.iceGatherer._connection
         gather = connection.get_component_candidates
 
-        async def from_host(component: int, addresses: list[str], gather: Any = gather) -> Any:
-            return await gather(component=component, addresses=[host])
+        async def from_host(component: int, addresses: list[str], timeout: int = 5, gather: Any = gather) -> Any:
+            return await gather(component, [host], timeout)
 
         connection.get_component_candidates = from_host  # type: ignore[method-assign]

@@ -134,7 +134,7 @@ def test_a_file_takes_the_microphones_place_and_speech_cuts_a_reply_off(
     page.locator(".turn.model", has_text="interrupted").wait_for()
     page.locator(".turn.model:not(:has-text('interrupted'))", has_text="after").wait_for()  # and is answered again
     page.keyboard.press("Escape")  # so does the user by a key
-    page.wait_for_function("document.querySelectorAll('.turn.model').length === 2")
+    page.locator(".turn.model", has_text="interrupted").nth(1).wait_for()
     hears(page, "listening")
 
 
@@ -159,7 +159,7 @@ def test_a_conversation_goes_on_when_the_server_is_back(page: Page, question: Pa
         assert not page.get_by_role("alert").is_visible()
         turns = page.locator(".turn.model").count()
         page.locator("#file").set_input_files(question)
-        page.wait_for_function(f"document.querySelectorAll('.turn.model').length > {turns}")
+        page.locator(".turn.model").nth(turns).wait_for()
         with page.expect_download() as download:
             page.get_by_role("button", name="Download words").click()
         download.value.save_as(tmp_path / "talk.json")
