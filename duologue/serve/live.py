@@ -1,7 +1,7 @@
 """The OpenAI Live API on `/v1/live/sessions`: the protocol of a model that hears and speaks at the same time.
 
 There are no turns in it and no responses: the user's sound goes in without end, the reply's sound and the words of both
-come out as they come. The model never delegates work, so what is said about delegations is refused in clear words.
+come out as they come. The model never delegates work: what would need that is refused in clear words.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from duologue.serve.live_events import (
     SessionUpdate,
     format_of,
 )
-from duologue.serve.parsing import wrong
+from duologue.serve.parsing import refuse_tools, wrong
 from duologue.serve.session import Broken, Moment, ReplyEnded, ReplySound, ReplyStarted, ReplyWord, Session, UserWord
 from duologue.serve.sockets import AWAY, RESTART, ClosingError, admitted
 
@@ -169,11 +169,13 @@ class Live(Line):
 
 
 def _check(config: SessionConfig | SessionChange) -> None:
-    """Refuse what would need a backend: nothing here calls tools or asks other models."""
-    owner = (config.delegation or {}).get("type", "client")
-    if owner != "client":
-        message = f"This model cannot delegate to '{owner}': leave session.delegation out, or set its type to 'client'."
+    """Refuse what would need a backend. One without tools may be named, as clients do so always."""
+    delegation = config.delegation or {}
+    if delegation.get("type", "client") not in ("client", "responses"):
+        message = "This model makes no decisions: leave session.delegation out, or set its type to 'client'."
         raise RealtimeError(message, "delegation_not_supported", "session.delegation.type")
+    responses = delegation.get("responses")
+    refuse_tools(isinstance(responses, dict) and responses.get("tools"), "session.delegation.responses.tools")
     if config.triggers:
         message = "This model makes no decisions: leave session.triggers out."
         raise RealtimeError(message, "delegation_not_supported", "session.triggers")

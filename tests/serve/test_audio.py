@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from serve.conftest import KEY, Served, serving, silence, tone
-from systems.simple import write_tiny_model
+from systems.simple import Beeper, write_tiny_model
 
 from duologue.serve.limits import Limits
 from duologue.serve.speech import words_of
@@ -24,7 +24,7 @@ from openai import AsyncOpenAI, BadRequestError  # noqa: E402
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def limited() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             await test()
 
     asyncio.run(limited())
@@ -50,31 +50,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-@pytest.mark.parametrize("kind", ["wav", "flac", "mp3", "opus", "pcm"])
-def test_a_text_is_said_in_the_format_that_is_asked(tiny: Served, kind: str) -> None:
+def test_a_text_is_said_in_the_format_and_at_the_speed_that_are_asked(tiny: Served) -> None:
+    async def said(kind: str, speed: float = 4.0) -> bytes:
+        create = client(tiny).audio.speech.create
+        asked = {"model": "tts-1", "voice": "alloy", "input": "It is 4."}
+        return (await create(**asked, response_format=kind, speed=speed)).content  # type: ignore[arg-type]
+
     async def test() -> None:
-        asked = {"model": "tts-1", "voice": "alloy", "input": "It is 42, isn't it?"}
-        said = (await client(tiny).audio.speech.create(**asked, response_format=kind)).content  # type: ignore[arg-type]
-        plain = (await client(tiny).audio.speech.create(**asked, response_format="pcm")).content  # type: ignore[arg-type]
+        plain = await said("pcm")
         seconds = len(plain) / 48000
-        assert seconds > 0.3
         assert np.abs(np.frombuffer(plain, "<i2")).max() > 10
-        if kind != "pcm":
-            sound = soundfile.info(io.BytesIO(said))
+        assert len(await said("pcm", speed=1.0)) / 48000 > 1.2 * seconds
+        for kind, container in (("wav", "WAV"), ("flac", "FLAC"), ("mp3", "MP3"), ("opus", "OGG")):
+            sound = soundfile.info(io.BytesIO(await said(kind)))
+            assert (sound.format, sound.channels) == (container, 1)
             assert sound.duration == pytest.approx(seconds, abs=0.1)
-            assert sound.format == {"mp3": "MP3", "opus": "OGG"}.get(kind, kind.upper())
-
-    run(test)
-
-
-def test_speech_is_as_fast_as_it_is_asked(tiny: Served) -> None:
-    async def test() -> None:
-        text = "what is two plus two it is four"
-        lengths = [
-            len((await client(tiny).audio.speech.create(model="m", voice="v", input=text, speed=speed)).content)
-            for speed in (1.0, 4.0)
-        ]
-        assert lengths[1] < 0.8 * lengths[0]
 
     run(test)
 
@@ -167,8 +157,6 @@ def test_a_recording_may_not_last_for_ever() -> None:
         with pytest.raises(BadRequestError) as caught:
             await client(served).audio.transcriptions.create(model="m", file=recording(silence(9), container="FLAC"))
         assert caught.value.code == "audio_too_long"
-
-    from systems.simple import Beeper
 
     with serving(Beeper(), Limits(session=3, drain=0)) as served:
         run(test)

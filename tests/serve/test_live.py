@@ -154,11 +154,16 @@ def test_what_cannot_be_done_is_said_and_the_session_goes_on(beeper: Served) -> 
 
             await connection.session.input_audio.append(audio="", event_id="early")
             await refused("session_not_started", "early")
-            backend = {"type": "responses", "responses": {"model": "gpt-5"}}
+            tool = {"type": "function", "name": "time", "parameters": {}}
+            backend = {"type": "responses", "responses": {"model": "gpt-5", "tools": [tool]}}
             await connection.session.start(session={"model": "gpt-live-1", "delegation": backend})
+            await refused("function_calling_not_supported")
+            await connection.session.start(session={"model": "gpt-live-1", "delegation": {"type": "decisions"}})
             await refused("delegation_not_supported")
-            await connection.session.start(session={"model": "gpt-live-1"})
-            await until(connection, "session.started")
+            backend["responses"] = {"model": "gpt-5"}
+            await connection.session.start(session={"model": "gpt-live-1", "delegation": backend})
+            event = (await until(connection, "session.started"))[-1]
+            assert event.session.delegation.responses.model == "gpt-5"
             await connection.session.start(session={"model": "gpt-live-1"})
             await refused("session_already_started")
             await connection.session.instructions.append(content="Speak slowly.", delegation_id=None)
