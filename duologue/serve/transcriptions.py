@@ -85,7 +85,11 @@ async def _hear(engine: Engine, path: Path, longest: float) -> tuple[list[Word],
         EngineFullError: no slot is free.
     """
     loop, told = asyncio.get_running_loop(), asyncio.Queue[Heard | Exception]()
-    slot = await asyncio.to_thread(engine.join, lambda heard: loop.call_soon_threadsafe(told.put_nowait, heard))
+
+    def listen(heard: Heard | Exception) -> None:
+        loop.call_soon_threadsafe(told.put_nowait, heard)
+
+    slot = await asyncio.to_thread(engine.join, listen)
     words: list[Word] = []
 
     async def follow() -> None:
