@@ -211,14 +211,54 @@ def test_the_page_fits_a_phone_and_is_used_by_keyboard(browser: Browser, served:
     for _ in range(8):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id"))
-    assert [name for name in reached if name in ("timeline", "talk", "upload", "model", "voice")] == [
-        "timeline",
-        "talk",
-        "upload",
-        "model",
-        "voice",
-    ]
+    controls = ["timeline", "talk", "upload", "model", "voice"]
+    assert [name for name in dict.fromkeys(reached) if name in controls] == controls
     context.close()
+
+
+CALL = """async () => {
+  const peer = new RTCPeerConnection();
+  const ear = new Audio();
+  peer.ontrack = ({ track }) => {
+    ear.srcObject = new MediaStream([track]);
+    ear.play();
+  };
+  const context = new AudioContext();
+  await context.resume();
+  const mouth = context.createMediaStreamDestination();
+  peer.addTrack(mouth.stream.getAudioTracks()[0], mouth.stream);
+  const ask = () => {
+    const tone = new OscillatorNode(context, { frequency: 300 });
+    tone.connect(mouth);
+    tone.start();
+    tone.stop(context.currentTime + 0.6);
+  };
+  const channel = peer.createDataChannel("oai-events");
+  const told = [];
+  const over = new Promise((done) => {
+    setTimeout(done, 60_000);
+    channel.onmessage = ({ data }) => {
+      told.push(JSON.parse(data).type);
+      if (told.at(-1) === "session.created") ask();
+      if (told.at(-1) === "output_audio_buffer.stopped") done();
+    };
+  });
+  await peer.setLocalDescription(await peer.createOffer());
+  const headers = { "Content-Type": "application/sdp" };
+  const answer = await fetch("v1/realtime/calls", { method: "POST", headers, body: peer.localDescription.sdp });
+  await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+  await over;
+  const reports = [...(await peer.getStats()).values()];
+  peer.close();
+  return { told, energy: reports.find(({ type }) => type === "inbound-rtp").totalAudioEnergy };
+}"""
+
+
+def test_a_browser_calls_over_webrtc(page: Page, served: Served) -> None:
+    visit(page, served)
+    call = page.evaluate(CALL)
+    assert {"session.created", "output_audio_buffer.started", "response.done"} <= set(call["told"])
+    assert call["energy"] > 0.01
 
 
 def test_the_page_comes_with_headers_that_keep_others_out(served: Served) -> None:
