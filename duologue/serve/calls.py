@@ -11,7 +11,7 @@ import contextlib
 import importlib
 import json
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -28,14 +28,22 @@ from duologue.serve.realtime import Realtime
 from duologue.serve.server import Server
 from duologue.systems.engine import EngineFullError
 
-if TYPE_CHECKING:
-    from duologue.serve.webrtc import Call
-
 PATH = "/v1/realtime/calls"
 MODULE = "duologue.serve.webrtc"
 """What carries calls, by its name: it comes with an extra and is loaded with the first call. It stands on aiortc, that
 on PyAV, and PyAV's wheels on libraries under the GPL, which nothing else that talks may reach."""
 MOST_BYTES = 256 << 10
+
+
+class Call(Protocol):
+    """What is known here of a `webrtc.Call`."""
+
+    id: str
+    guest: str
+
+    async def run(self) -> None: ...
+
+    def end(self, reason: str) -> None: ...
 
 
 class Calls:
