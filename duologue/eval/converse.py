@@ -60,7 +60,7 @@ class Record:
     @property
     def end(self) -> float:
         """Where `audio` ends."""
-        return self.start + self.audio.shape[1] / RATE
+        return float(self.start + self.audio.shape[1] / RATE)
 
     def turn(self, index: int) -> Span:
         """Seconds from the beginning of a `Say` to that of the next one, or to the end."""

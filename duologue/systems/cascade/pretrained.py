@@ -36,9 +36,10 @@ def _load(model: str, kind: str, make: Callable[[], Any]) -> Any:
 
 
 def _pipeline(task: str, model: str) -> Any:
-    from transformers import pipeline
+    import transformers
 
-    return pipeline(task, model=model, device="cpu")
+    make: Any = transformers.pipeline  # its overloads know the tasks by name only
+    return make(task, model=model, device="cpu")
 
 
 class PretrainedRecognizer:
