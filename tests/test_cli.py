@@ -327,7 +327,7 @@ class TestPipe:
 
 class TestInterrupts:
     def test_ctrl_c_leaves_nothing(self, folder: Path) -> None:
-        write(folder / "long.wav", np.tile(tone(2, 8000), 600), 8000)
+        write(folder / "long.wav", np.tile(tone(2, 8000), 1800), 8000)
         child = process("talk", "long.wav", cwd=folder)
         while not list(folder.glob(".long.reply-*")) and child.poll() is None:
             time.sleep(0.05)
