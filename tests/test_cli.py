@@ -66,7 +66,8 @@ def write(path: Path, pcm: np.ndarray, rate: int = 16000, subtype: str | None = 
 def process(*arguments: str | Path, **options: object) -> subprocess.Popen[bytes]:
     """The command line as a process of its own, with the beeper as the model in the box."""
     program = (
-        "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"  # a job in the background has none
+        # a job in the background ignores Ctrl-C, and so would its child
+        "import sys, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from systems.simple import Beeper; from duologue.systems import registry;"
         "registry.load = lambda name: Beeper(); from duologue.cli import main; sys.exit(main())"
     )
