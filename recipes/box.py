@@ -32,6 +32,7 @@ config = Curriculum(
     voice=Voice(engine="flite", name="slt"),
     speech=SPEECH if SPEECH.is_dir() else None,
     scenes=7168,
+    dictations=4096,
     dev_scenes=128,
     # The reply may begin 160 ms after the last sound: less, and closures inside words would look like an end.
     scene=SceneConfig(hold=0.16),

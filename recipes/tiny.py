@@ -33,6 +33,7 @@ config = Curriculum(
     name="tiny",
     voice=Voice(engine="espeak", name="en-us"),
     scenes=24,
+    dictations=8,
     dev_scenes=4,
     workers=1,
     thinker=ThinkerRecipe(

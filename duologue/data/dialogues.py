@@ -25,6 +25,7 @@ from duologue.audio.files import save
 from duologue.audio.vad import speech_bounds
 from duologue.data.domain import Exchange
 from duologue.data.spoken import RATE, Spoken
+from duologue.lm.streams import ABSENT
 from duologue.lm.text import CUT, END, EOT, UNK, TextTokenizer
 
 FRAME = 1_280  # samples of one step
@@ -117,11 +118,15 @@ class SceneTurn:
 
 @dataclass
 class Scene:
-    """Two channels (T,) float32 at 16 kHz, T a multiple of 1280, and what happens in them."""
+    """Two channels (T,) float32 at 16 kHz, T a multiple of 1280, and what happens in them.
+
+    Where it is not `answered` the user dictates: what a system would say to it, and when, is left open.
+    """
 
     user: Pcm
     system: Pcm
     turns: list[SceneTurn]
+    answered: bool = True
 
     @property
     def frames(self) -> int:
@@ -379,9 +384,11 @@ def frame_labels(scene: Scene, tokenizer: TextTokenizer) -> NDArray[np.int32]:
 
     heard     each word's tokens, one a frame, from the first step that heard 60 ms beyond it; EOT at the decision;
               UNK just before the EOT of speech whose words are not to be learned.
-    text      the reply's tokens, one a frame from the decision, then END; CUT where the reply is stopped.
+    text      the reply's tokens, one a frame from the decision, then END; CUT where the reply is stopped; `ABSENT`
+              in dictation.
     speaking  1 where the system's own reply sounds during the frame.
-    mask      0 where `heard` is not to be learned: inside speech whose words are unknown.
+    mask      0 where `heard` is not to be learned: inside speech whose words are unknown, and after each sentence of
+              a dictation, since nobody knows whether it is a turn's end.
 
     Raises:
         ValueError: the scene was composed with a tokenizer that needs fewer frames.
@@ -410,4 +417,9 @@ def frame_labels(scene: Scene, tokenizer: TextTokenizer) -> NDArray[np.int32]:
         if turn.reply_end > turn.reply_start:
             last = -(-round(turn.reply_end * RATE) // FRAME)
             labels[turn.decision + 1 : last, SPEAKING] = 1
+    if not scene.answered:
+        labels[:, TEXT] = ABSENT
+        onsets = [step_at(turn.user_start) for turn in scene.turns[1:]]
+        for turn, onset in zip(scene.turns, [*onsets, scene.frames], strict=True):
+            labels[turn.decision : max(onset, turn.decision + 1), MASK] = 0
     return labels

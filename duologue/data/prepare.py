@@ -54,6 +54,16 @@ ESPEAK_RATE, ESPEAK_PITCH = (110, 240), (20, 80)
 FLITE_RATE, FLITE_PITCH = (130, 233), (38, 99)  # durations x .75 to 1.35; about 80 to 165 Hz for a man's voice
 VOLUME = (60, 120)
 SNR_DB = (0.0, 30.0)
+DICTATED = 14  # sentences at most; a scene ends when it is full
+DICTATED_PEOPLE = 0.15  # share of the dictations that are real people's words
+DICTATION = {
+    "stretch_share": 0.0,
+    "barge_in_share": 0.0,
+    "lead": (0.1, 0.4),
+    "tail": (0.3, 0.4),
+    "gap": (0.2, 0.5),
+    "pause_share": 0.0,
+}
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +77,8 @@ class Shares(BaseModel):
     words: float = Field(0.20, ge=0)
     unknown: float = Field(0.03, ge=0)
     silence: float = Field(0.05, ge=0)
+    dictation: float = Field(0.0, ge=0)
+    """One sentence upon another, each in another voice and answered by nobody: as much speech in a minute as can be."""
 
 
 class PrepareConfig(BaseModel):
@@ -170,24 +182,40 @@ class SceneDrawer:
         readings = [said for said in drawn if said is not None]
         return [Turn(exchange, said, self.reply(exchange), known=False) for said in readings]
 
+    def dictation(self, rng: np.random.Generator) -> list[Turn]:
+        """Requests and words in no order, which can only be known by their sound; or a real person's single words."""
+        if self.recordings is not None and rng.random() < DICTATED_PEOPLE:
+            drawn = self.recordings.draw_words(rng, DICTATED)
+            return [Turn(_dictated(said.words[0][0]), said, None, bounds=bounds) for said, bounds in drawn]
+        texts = [domain.dictation(rng, self.config.split) for _ in range(DICTATED)]
+        return [Turn(_dictated(text), speak(text, self.voice(rng)), None) for text in texts]
+
     def draw(self, rng: np.random.Generator) -> tuple[Scene, Pcm]:
         """A scene and what the microphone hears of it, (T,) float32."""
-        shares = self.config.shares
-        weights = np.array([shares.dialogue, shares.words, shares.unknown, shares.silence])
+        shares, settings = self.config.shares, self.config.scene
+        weights = np.array([shares.dialogue, shares.words, shares.unknown, shares.silence, shares.dictation])
         if self.recordings is None:
             weights[1:3] = 0.0
         turns: list[Turn] = []
         sounds: list[Spoken] = []
-        match int(rng.choice(4, p=weights / weights.sum())):
+        kind = int(rng.choice(len(weights), p=weights / weights.sum()))
+        match kind:
             case 0:
                 turns, sounds = self.dialogue(rng)
             case 1:
                 turns = self.words(rng)
             case 2:
                 turns = self.unknown(rng)
-        scene = compose(turns, rng, self.config.scene, self.tokenizer, _complete, sounds)
-        heard = with_echo(scene, rng, self.config.scene)
+            case 4:
+                turns, settings = self.dictation(rng), settings.model_copy(update=DICTATION)
+        scene = compose(turns, rng, settings, self.tokenizer, _complete, sounds)
+        scene.answered = kind != 4
+        heard = with_echo(scene, rng, settings)
         return scene, heard if rng.random() < self.config.clean_share else self.augmenter(heard, rng)
+
+
+def _dictated(text: str) -> domain.Exchange:
+    return domain.Exchange(text, reply="", category="dictation", key=f"dictation:{text}", wording="", content="")
 
 
 def _complete(text: str, said: Sequence[domain.Exchange]) -> bool:

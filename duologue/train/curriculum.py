@@ -85,6 +85,8 @@ class ThinkerRecipe(Settings):
     """New voices and microphones made of the prepared scenes while it listens."""
     rows: int = 12
     frames: int = 256
+    dictation_share: float = 0.4
+    """Share of the steps that take down dictation while listening is learned: words that nothing but sound tells."""
     text_share: float = 0.2
     """Share of text-only steps while listening is learned, so that the answers are not forgotten."""
     drill_share: float = 0.6
@@ -126,6 +128,9 @@ class Curriculum(Settings):
     """A folder of real recordings; without it everything is synthetic."""
     workers: int = 2
     scenes: int
+    """Scenes of conversation to listen to,"""
+    dictations: int
+    """and scenes of dictation."""
     dev_scenes: int
     scene: SceneConfig = SceneConfig()
     shares: Shares = Shares()
@@ -220,16 +225,22 @@ def _ears(config: Curriculum, codec: SpectralCodec, folder: Path) -> Path | None
     return folder / "ears"
 
 
-def _scenes(config: Curriculum, folder: Path, codec: Path | None, split: domain.Split, count: int) -> SceneShards:
+DICTATION = Shares(dialogue=0, words=0, unknown=0, silence=0, dictation=1)
+
+
+def _scenes(
+    config: Curriculum, folder: Path, codec: Path | None, split: domain.Split, count: int, shares: Shares
+) -> SceneShards:
+    kind = "dictation" if shares == DICTATION else "scenes"
     return prepare(
         PrepareConfig(
-            folder=folder / f"scenes-{split}",
+            folder=folder / f"{kind}-{split}",
             tokenizer=folder / "tokenizer.json",
             scenes=count,
             seed=config.seed,
             split=split,
             speech=config.speech,
-            shares=config.shares,
+            shares=shares,
             scene=config.scene,
             assistant=config.voice,
             codec=codec,
@@ -255,11 +266,15 @@ def _thinker(
     train(task, recipe.text, folder / "text", console=console, recipe=record)
     checkpoint.load_weights(model, folder / "text")
     ears = _ears(config, codec, folder)
-    rendered = _scenes(config, folder, ears, "train", config.scenes)
+    rendered = _scenes(config, folder, ears, "train", config.scenes, config.shares)
     scenes = Scenes(rendered, recipe.rows, recipe.frames, recipe.perturbation)
-    held_out = Scenes(_scenes(config, folder, ears, "dev", config.dev_scenes), recipe.rows, recipe.frames)
+    dictated = _scenes(config, folder, ears, "train", config.dictations, DICTATION)
+    dictation = Scenes(dictated, recipe.rows, recipe.frames, recipe.perturbation)
+    held = _scenes(config, folder, ears, "dev", config.dev_scenes, config.shares)
+    held_out = Scenes(held, recipe.rows, recipe.frames)
     sources: dict[str, tuple[Source, float]] = {
-        "scenes": (scenes, 1 - recipe.text_share),
+        "scenes": (scenes, 1 - recipe.dictation_share - recipe.text_share),
+        "dictation": (dictation, recipe.dictation_share),
         **_texts(recipe, tokenizer, recipe.text_share),
     }
 

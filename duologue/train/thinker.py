@@ -94,7 +94,7 @@ class ThinkerTask(Task):
             other = torch.from_numpy(rng.integers(stream.cardinality, size=tuple(tokens.shape))).to(tokens.device)
             hidden = torch.from_numpy(rng.random(tokens.shape) < 0.5).to(tokens.device)
             # Only words are noised: an empty frame that claims a word would teach the model to distrust silence.
-            hit &= tokens != (stream.pad if stream.pad is not None else ABSENT)
+            hit &= (tokens != stream.pad) & (tokens != ABSENT)
             history[stream.name] = torch.where(hit, torch.where(hidden, stream.pad or 0, other), tokens)
         return history
 

@@ -236,3 +236,11 @@ def test_impossible_requests_are_refused() -> None:
 def test_an_exchange_is_judged_by_its_content_and_not_by_its_wording() -> None:
     exchange = domain.understand("what is two plus two")
     assert domain.judge("four", replace(exchange, user="something else"))
+
+
+def test_dictation_has_the_domains_words_in_requests_and_in_no_order() -> None:
+    rng = np.random.default_rng(0)
+    said = [domain.dictation(rng, "train") for _ in range(300)]
+    requests = [text for text in said if domain.understand(text).category != "unknown"]
+    assert 0.3 < len(requests) / len(said) < 0.8
+    assert {word for text in said for word in text.split()} <= {*domain.vocabulary(), *numbers.WORDS}

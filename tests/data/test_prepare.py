@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from systems.simple import write_tiny_model
 
 from duologue.data import prepare as module
-from duologue.data.dialogues import FRAME, HEARD, MASK, SPEAKING, TEXT, frame_labels
+from duologue.data.dialogues import FRAME, HEARD, MASK, SPEAKING, TEXT, frame_labels, step_at
 from duologue.data.domain import understand
 from duologue.data.phonetics import SILENCE
 from duologue.data.prepare import PrepareConfig, SceneDrawer, SceneShards, Shares, prepare, train_tokenizer
@@ -18,6 +19,7 @@ from duologue.data.recordings import Recordings, quiet_cut
 from duologue.data.splits import speaker_split, voice_split
 from duologue.errors import DataError
 from duologue.lm.model import SpeechLM
+from duologue.lm.streams import ABSENT
 from duologue.lm.text import END, EOT, PAD, UNK, TextTokenizer
 from duologue.train.mixtures import Scenes
 
@@ -184,3 +186,21 @@ def test_a_stretch_of_reading_ends_where_it_is_quiet() -> None:
         cut = quiet_cut(pcm, rng)
         assert 1.5 <= len(cut) / 16_000 <= 5.5
         assert max(np.abs(cut[:160]).max(), np.abs(cut[-160:]).max()) < 0.1
+
+
+def test_dictation_tells_words_and_leaves_answers_open(tokenizer: Path, tmp_path: Path) -> None:
+    tokens = TextTokenizer.load(tokenizer)
+    shares = Shares(dialogue=0, words=0, unknown=0, silence=0, dictation=1)
+    draw = drawer(tokenizer, tmp_path, shares=shares)
+    scene, _ = draw.draw(np.random.default_rng(1))
+    assert len(scene.turns) >= 5 and not scene.system.any()
+    labels = frame_labels(scene, tokens)
+    assert (labels[:, TEXT] == ABSENT).all() and not labels[:, SPEAKING].any()
+    said = tokens.decode(labels[(labels[:, HEARD] > UNK) & (labels[:, MASK] == 1), HEARD].tolist())
+    assert said.split() == [word for word, _, _ in scene.words]
+    for turn, after in pairwise(scene.turns):
+        assert turn.decision * FRAME / 16_000 < after.user_start
+        assert labels[turn.decision, MASK] == 0, "nobody knows whether the turn is over"
+        assert labels[step_at(after.user_start), MASK] == 1
+    spoken = sum(end - start for _, start, end in scene.words)
+    assert spoken > 0.5 * len(scene.user) / 16_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from duologue.data.domain.control import SINGLE_WORDS
 from duologue.data.domain.dialogue import CATEGORIES, WEIGHTS, answer, dialogue, sample, understand, vocabulary
+from duologue.data.domain.dictation import dictation
 from duologue.data.domain.intents import Exchange
 from duologue.data.domain.judge import judge
 from duologue.data.domain.splits import Held, Split, content_split
@@ -22,6 +23,7 @@ __all__ = [
     "answer",
     "content_split",
     "dialogue",
+    "dictation",
     "judge",
     "sample",
     "understand",
