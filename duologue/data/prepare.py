@@ -55,7 +55,7 @@ FLITE_RATE, FLITE_PITCH = (130, 233), (38, 99)  # durations x .75 to 1.35; about
 VOLUME = (60, 120)
 SNR_DB = (0.0, 30.0)
 DICTATED = 14  # sentences at most; a scene ends when it is full
-DICTATED_PEOPLE = 0.15  # share of the dictations that are real people's words
+DICTATED_WORDS, DICTATED_READING = 0.15, 0.2  # shares of the dictations by real people
 DICTATION = {
     "stretch_share": 0.0,
     "barge_in_share": 0.0,
@@ -183,10 +183,14 @@ class SceneDrawer:
         return [Turn(exchange, said, self.reply(exchange), known=False) for said in readings]
 
     def dictation(self, rng: np.random.Generator) -> list[Turn]:
-        """Requests and words in no order, which can only be known by their sound; or a real person's single words."""
-        if self.recordings is not None and rng.random() < DICTATED_PEOPLE:
-            drawn = self.recordings.draw_words(rng, DICTATED)
-            return [Turn(_dictated(said.words[0][0]), said, None, bounds=bounds) for said, bounds in drawn]
+        """Requests and words in no order, which only their sound tells; or real people's words, or their reading."""
+        source = rng.random() if self.recordings is not None else 1.0
+        if self.recordings is not None and source < DICTATED_WORDS + DICTATED_READING:
+            draw = self.recordings.draw_words if source < DICTATED_WORDS else self.recordings.draw_sentences
+            return [
+                Turn(_dictated(" ".join(word for word, _, _ in said.words)), said, None, bounds=bounds)
+                for said, bounds in draw(rng, DICTATED)
+            ]
         texts = [domain.dictation(rng, self.config.split) for _ in range(DICTATED)]
         return [Turn(_dictated(text), speak(text, self.voice(rng)), None) for text in texts]
 

@@ -1,4 +1,4 @@
-"""Real people for dialogues: single words and digits, stretches of unknown speech, noises and rooms, kept in splits."""
+"""Real people for scenes: single words and digits, books read aloud, noises and rooms, kept in splits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from duologue.audio.augment import speed
 from duologue.audio.files import load
 from duologue.audio.vad import speech_bounds
+from duologue.data.align import align
 from duologue.data.manifest import Entry, read
 from duologue.data.splits import Split, speaker_split
 from duologue.data.spoken import RATE, Spoken
@@ -20,6 +21,7 @@ from duologue.errors import DataError
 WORDS = {"fsdd": 0.4, "speech_commands_test_v002": 0.6}  # corpora of single words, and how often each is drawn
 READING = "librispeech_train_clean"
 SPEEDS = (0.88, 1.14)
+SENTENCE = (3, 13)  # words
 
 Pcm = NDArray[np.float32]
 Span = tuple[float, float]
@@ -28,6 +30,11 @@ Span = tuple[float, float]
 @lru_cache(maxsize=512)
 def _load(path: Path) -> Pcm:
     return load(path)
+
+
+@lru_cache(maxsize=512)
+def _aligned(path: Path, text: str) -> list[tuple[str, float, float]] | None:
+    return align(_load(path), text)
 
 
 def quiet_cut(pcm: Pcm, rng: np.random.Generator, low: float = 2.0, high: float = 5.0) -> Pcm:
@@ -81,7 +88,11 @@ class Recordings:
                     speakers[entry.speaker].append((path, entry.text))
             self.words[corpus] = dict(speakers)
         reading = _entries(folder, READING)
-        self.readings = [path for path, entry in reading if entry.speaker and speaker_split(entry.speaker) == split]
+        self.readings = [
+            (path, (entry.text or "").lower())
+            for path, entry in reading
+            if entry.speaker and speaker_split(entry.speaker) == split
+        ]
         self.noises, self.rooms = _sounds(folder, "noise", split), _sounds(folder, "rir", split)
 
     def draw_words(self, rng: np.random.Generator, count: int) -> list[tuple[Spoken, Span]]:
@@ -110,5 +121,29 @@ class Recordings:
         """Two to five seconds of a book read aloud, its words not told."""
         if not self.readings:
             return None
-        pcm = quiet_cut(_load(self.readings[int(rng.integers(len(self.readings)))]), rng)
-        return Spoken(speed(pcm, float(rng.uniform(*SPEEDS))), [], [])
+        path, _ = self.readings[int(rng.integers(len(self.readings)))]
+        return Spoken(speed(quiet_cut(_load(path), rng), float(rng.uniform(*SPEEDS))), [], [])
+
+    def draw_sentences(self, rng: np.random.Generator, count: int) -> list[tuple[Spoken, Span]]:
+        """Pieces of books read aloud, each by another person, with the times of their words and their bounds.
+
+        Fewer than `count` where a recording that was drawn cannot be aligned with its text.
+        """
+        return [said for _ in range(count if self.readings else 0) if (said := self._sentence(rng)) is not None]
+
+    def _sentence(self, rng: np.random.Generator) -> tuple[Spoken, Span] | None:
+        path, text = self.readings[int(rng.integers(len(self.readings)))]
+        words = _aligned(path, text)
+        if words is None:
+            return None
+        first = int(rng.integers(len(words)))
+        last = min(len(words), first + int(rng.integers(*SENTENCE))) - 1
+        # Words follow one another without a gap: what lies between them belongs half to each.
+        begin = words[first][1] if first == 0 else (words[first - 1][2] + words[first][1]) / 2
+        end = words[last][2] if last + 1 == len(words) else (words[last][2] + words[last + 1][1]) / 2
+        factor = float(rng.uniform(*SPEEDS))
+        pcm = speed(_load(path)[round(begin * RATE) : round(end * RATE)], factor)
+        said = [
+            (word, (start - begin) / factor, (stop - begin) / factor) for word, start, stop in words[first : last + 1]
+        ]
+        return Spoken(pcm, said, []), (said[0][1], said[-1][2])
