@@ -42,9 +42,9 @@ config = Curriculum(
             depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
         ),
         text=LoopConfig(seconds=4500, precision="bf16", validate_every=250, log_every=25),
-        listen=LoopConfig(seconds=3000, precision="bf16", validate_every=400, log_every=25, ema=0.995),
+        listen=LoopConfig(seconds=8900, precision="bf16", validate_every=400, log_every=25, ema=0.995),
         training=ThinkerTraining(compile=True, muon_lr=4e-3),
-        text_share=0.3,
+        text_share=0.25,
     ),
     codec=CodecRecipe(
         size=SpectralConfig(name="box-codec"),

@@ -69,6 +69,12 @@ class Turn:
     delay: int | None  # frames from the labelled decision to the first piece of the reply; negative: too early
 
 
+def _start(text: Sequence[int], decision: int) -> int:
+    """The frame from which answers count as the turn's: not before the labelled end of the answer to the one before."""
+    running = [frame + 1 for frame in range(max(0, decision - EARLY), decision) if text[frame] != PAD]
+    return running[-1] if running else max(0, decision - EARLY)
+
+
 def turns_of(batch: Mapping[str, Tensor], out: Mapping[str, Tensor], tokenizer: TextTokenizer) -> list[Turn]:
     """Cut what `free_run` gave into turns at the labelled decisions, and put it beside the labels."""
     turns: list[Turn] = []
@@ -77,7 +83,7 @@ def turns_of(batch: Mapping[str, Tensor], out: Mapping[str, Tensor], tokenizer: 
         got_heard, got_text = out["heard"][row].tolist(), out["text"][row].tolist()
         decisions = [frame for frame, token in enumerate(heard) if token == EOT]
         # A barge-in's cut belongs to the turn before it; what follows the last answer belongs to it as well.
-        starts = [max(0, frame - EARLY) for frame in decisions] + [len(text)]
+        starts = [_start(text, frame) for frame in decisions] + [len(text)]
         begin = 0
         for index, decision in enumerate(decisions):
             span = slice(starts[index], starts[index + 1])

@@ -164,12 +164,13 @@ def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, 
 # ---- the thinker ------------------------------------------------------------------------------------------------
 
 
-DRILLS = {"plus": 0.38, "minus": 0.38, "times": 0.08, "repeat": 0.16}
+DRILLS = {"plus": 0.29, "minus": 0.29, "times": 0.06, "repeat": 0.12, "context": 0.24}
 """What is practised by itself beside whole conversations: what is not remembered but worked out, or said again."""
 
 
 def _drill(rng: np.random.Generator) -> Sequence[Exchange]:
-    return [domain.sample(rng, "train", str(rng.choice(list(DRILLS), p=list(DRILLS.values()))))]
+    drilled = domain.sample(rng, "train", str(rng.choice(list(DRILLS), p=list(DRILLS.values()))))
+    return [*drilled.history, drilled]
 
 
 def _draw(rng: np.random.Generator) -> Sequence[Exchange]:
