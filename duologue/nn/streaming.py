@@ -9,15 +9,16 @@ A state is a dataclass whose fields are tensors (first dimension: the row of the
 states. **The initial state is all zeros.** That one rule gives reset, save and restore without a line in any module.
 
 Rows of a batch are independent conversations. `step(x, state, active)` runs only the rows where `active` is true: the
-others keep their state as it was, and their output is meaningless.
+others keep their state as it was, and their output is meaningless. Where few rows of many are to run, it is cheaper to
+`take` them out of the state, step what was taken, and `give` it back.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Generic, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Generic, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,27 +28,55 @@ from torch import Tensor, nn
 class State:
     """All that mutates while a module streams a batch. Subclasses add fields; see the module docstring."""
 
-    def tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Every tensor below this state with its dotted name, in a fixed order."""
+    def parts(self) -> Iterator[tuple[str, Tensor | State]]:
+        """The fields, those of a list one by one, with their names, in a fixed order."""
         for field in fields(self):
             value = getattr(self, field.name)
-            name = prefix + field.name
-            if isinstance(value, Tensor):
-                yield name, value
-            elif isinstance(value, State):
-                yield from value.tensors(f"{name}.")
+            if isinstance(value, list):
+                yield from ((f"{field.name}.{index}", item) for index, item in enumerate(value))
             else:
-                for index, item in enumerate(value):
-                    yield from item.tensors(f"{name}.{index}.")
+                yield field.name, value
+
+    def tensors(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        """Every tensor below this state with its dotted name, in a fixed order."""
+        for name, part in self.parts():
+            if isinstance(part, State):
+                yield from part.tensors(f"{prefix}{name}.")
+            else:
+                yield prefix + name, part
 
     @torch.no_grad()
     def reset(self, rows: Tensor | None = None) -> None:
         """Return the rows where `rows` (B,) bool is true, or all rows, to the initial state."""
-        for _, tensor in self.tensors():
-            if rows is None:
-                tensor.zero_()
+        for _, part in self.parts():
+            if isinstance(part, State):
+                part.reset(rows)
+            elif rows is None:
+                part.zero_()
             else:
-                tensor[rows.to(tensor.device)] = 0
+                part[rows.to(part.device)] = 0
+
+    def take(self, rows: Tensor) -> Self:
+        """A state of the rows (N,) int64 alone, so that a step costs by those; `give` puts it back after the step.
+
+        It holds copies, but of what is large and can be stepped where it lies: until `give`, the rows belong to it.
+        """
+
+        def of(value: Tensor | State | list[State]) -> Tensor | State | list[State]:
+            if isinstance(value, list):
+                return [item.take(rows) for item in value]
+            return value.take(rows) if isinstance(value, State) else value.index_select(0, rows)
+
+        return replace(self, **{field.name: of(getattr(self, field.name)) for field in fields(self)})
+
+    @torch.no_grad()
+    def give(self, rows: Tensor, taken: Self) -> None:
+        """Put back what `take` took of the same rows."""
+        for (_, mine), (_, theirs) in zip(self.parts(), taken.parts(), strict=True):
+            if isinstance(mine, State):
+                mine.give(rows, cast(State, theirs))
+            else:
+                mine.index_copy_(0, rows, cast(Tensor, theirs))
 
     def save(self, row: int) -> dict[str, Tensor]:
         """A copy of one row's state that outlives the batch."""

@@ -83,6 +83,50 @@ class AttentionState(State):
     keys: Tensor
     values: Tensor
 
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """Where in the rings the rows of a batch lie: (begin, end) of stretches, in the batch's order."""
+        return [(0, len(self.keys))]
+
+    @property
+    def places(self) -> Tensor:
+        """The same row by row, (B,)."""
+        return torch.arange(len(self.keys), device=self.keys.device)
+
+    def take(self, rows: Tensor) -> TakenAttentionState:
+        """Rings are too large to be copied twice a step."""
+        return TakenAttentionState(self.keys, self.values, rows)
+
+    def give(self, rows: Tensor, taken: AttentionState) -> None:
+        """What was taken was stepped in place."""
+
+
+@dataclass
+class TakenAttentionState(AttentionState):
+    """Some rows (N,) of the rings of a larger batch."""
+
+    rows: Tensor
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        runs: list[tuple[int, int]] = []
+        for row in self.rows.tolist():
+            begin, end = runs.pop() if runs and runs[-1][1] == row else (row, row)
+            runs.append((begin, end + 1))
+        return runs
+
+    @property
+    def places(self) -> Tensor:
+        return self.rows
+
+    @torch.no_grad()
+    def reset(self, rows: Tensor | None = None) -> None:
+        places = self.rows if rows is None else self.rows[rows]
+        self.keys[places] = self.values[places] = 0
+
+    def take(self, rows: Tensor) -> TakenAttentionState:
+        return TakenAttentionState(self.keys, self.values, self.rows[rows])
+
 
 class Attention(nn.Module):
     """Causal sliding-window self-attention over (B, T, dim)."""
@@ -98,8 +142,8 @@ class Attention(nn.Module):
         batch, length, _ = x.shape
         heads, kv_heads = self.config.heads, self.kv_heads
         qkv = self.qkv(x).view(batch, length, heads + 2 * kv_heads, self.config.head_dim).transpose(1, 2)
-        query, key, value = qkv.split((heads, kv_heads, kv_heads), dim=1)
-        return rotate(query, cos, sin), rotate(key, cos, sin), value
+        turned = rotate(qkv[:, : heads + kv_heads], cos, sin)
+        return turned[:, :heads], turned[:, heads:], qkv[:, heads + kv_heads :]
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         query, key, value = self._project(x, cos, sin)
@@ -120,17 +164,24 @@ class Attention(nn.Module):
     ) -> Tensor:
         """One position of every row, x (B, 1, dim); `slot` (B,) is where each row's ring takes it."""
         query, key, value = self._project(x, cos, sin)
-        rows = torch.arange(len(x), device=x.device)
+        places = state.places
         for ring, new in ((state.keys, key), (state.values, value)):
             kept = new[:, :, 0].to(ring.dtype)
-            ring[rows, :, slot] = kept if active is None else hold(kept, ring[rows, :, slot], active)
-        y = F.scaled_dot_product_attention(
-            query,
-            state.keys.to(query.dtype),
-            state.values.to(query.dtype),
-            attn_mask=mask,
-            enable_gqa=self.kv_heads != self.config.heads,
-        )
+            ring[places, :, slot] = kept if active is None else hold(kept, ring[places, :, slot], active)
+        parts: list[Tensor] = []
+        done = 0
+        for begin, end in state.runs:
+            rows = slice(done, done := done + end - begin)
+            parts.append(
+                F.scaled_dot_product_attention(
+                    query[rows],
+                    state.keys[begin:end].to(query.dtype),
+                    state.values[begin:end].to(query.dtype),
+                    attn_mask=mask[rows],
+                    enable_gqa=self.kv_heads != self.config.heads,
+                )
+            )
+        y = parts[0] if len(parts) == 1 else torch.cat(parts)
         return cast(Tensor, self.out(y.transpose(1, 2).flatten(2)))
 
 

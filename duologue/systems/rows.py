@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from duologue.lm.generate import ConversationState, StepOutput
-from duologue.lm.model import FRAME, FRAME_RATE
+from duologue.lm.generate import ConversationState, Generator, StepOutput
+from duologue.lm.model import FRAME_RATE
 from duologue.lm.text import CUT
-from duologue.nn.streaming import State
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
 from duologue.systems.native import Floor, NativeSystem
 
@@ -123,111 +122,59 @@ class _SavedRow:
     heard: int
 
 
-SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-"""Rows that a state is made for: a step costs by the rows of its state, and making another state costs a copy."""
-SPARSE = 0.5  # share of a state's rows up to which those that take part are copied out and back
-
-
 class NativeRows(Rows):
-    """One step of the model for all rows that take part.
+    """One step of the model for all rows that take part, at the cost of those.
 
-    Conversations lie side by side at the front of a state that is little larger than they are many. A step leaves
-    tensors in the state that only PyTorch's inference mode may change, so all of this runs in it.
+    A step leaves tensors in the state that only PyTorch's inference mode may change, so all of this runs in it. Memory
+    for a row is taken when it is first used.
     """
 
     def __init__(self, system: NativeSystem, size: int) -> None:
         self.card, self.size = system.card, size
-        self._generator = system.generator
-        self._state: ConversationState = self._new(1)
-        self._places: list[int | None] = [None]  # the row whose conversation lies at each place of the state
+        self._generator = _Sparing(system.generator)
+        self._state: ConversationState = self._generator.init_state(size)
         self._floors = [Floor() for _ in range(size)]
         self._heard = [0] * size  # frames
         written = [stream.name for stream, _ in system.generator.model.config.thinker_layout.written]
         self._text = written.index("text")
 
-    def _new(self, places: int) -> ConversationState:
-        return self._generator.init_state(places)
-
-    def _only(self, place: int) -> Tensor:
-        return torch.arange(len(self._places)) == place
-
-    @torch.inference_mode()
-    def _take(self, row: int) -> int:
-        """A place for a row, with whatever was there before."""
-        if row in self._places:
-            return self._places.index(row)
-        if None not in self._places:
-            self._fit(len(self._places) + 1)
-        place = self._places.index(None)
-        self._places[place] = row
-        return place
-
-    def _fit(self, count: int) -> None:
-        """Move the conversations to a state for `count`."""
-        places = next((size for size in SIZES if size >= count), count)
-        held = [place for place, row in enumerate(self._places) if row is not None]
-        state = self._new(places)
-        _copy(self._state, torch.tensor(held, dtype=torch.long), state, torch.arange(len(held)))
-        self._state = state
-        self._places = [self._places[place] for place in held] + [None] * (places - len(held))
+    def _only(self, row: int) -> Tensor:
+        return torch.arange(self.size) == row
 
     @torch.inference_mode()
     def open(self, row: int, seed: int) -> None:
-        place = self._take(row)
-        self._state.reset(self._only(place))
-        self._state.thinker.seed[place] = self._state.talker.seed[place] = seed
+        self._state.reset(self._only(row))
+        self._state.thinker.seed[row] = self._state.talker.seed[row] = seed
         self._floors[row], self._heard[row] = Floor(), 0
 
-    @torch.inference_mode()
     def close(self, row: int) -> None:
-        """Nothing of it is left for whoever comes next: `open` and `restore` overwrite the whole place."""
-        if row not in self._places:
-            return
-        self._places[self._places.index(row)] = None
-        held = sum(row is not None for row in self._places)
-        if held <= len(self._places) // 4:  # far fewer than there were, so that one who comes and goes moves nobody
-            self._fit(max(1, held))
+        """Nothing of it is left for whoever comes next: `open` and `restore` overwrite the whole row."""
 
     @torch.inference_mode()
     def step(self, heard: Mapping[int, Pcm]) -> dict[int, Reply | Exception]:
-        places = [self._places.index(row) for row in heard]
-        frames = torch.stack([torch.from_numpy(frame) for frame in heard.values()])
+        rows = sorted(heard)  # neighbours share their attention
+        places = torch.tensor(rows)
+        frames = torch.stack([torch.from_numpy(heard[row]) for row in rows])
         try:
-            if len(places) > SPARSE * len(self._places):
-                out, at = self._step_all(frames, places), places
-            else:
-                out, at = self._step_some(frames, torch.tensor(places)), list(range(len(places)))
+            taken = self._state.take(places)
+            out = self._generator.step(frames, taken)
+            self._state.give(places, taken)
         except Exception as error:  # a step that broke off leaves every row that took part between two frames
             return dict.fromkeys(heard, error)
         replies: dict[int, Reply | Exception] = {}
-        for row, place in zip(heard, at, strict=True):
+        for place, row in enumerate(rows):
             self._heard[row] += 1
             events = self._floors[row].follow(out, place, self._heard[row] / FRAME_RATE)
             replies[row] = Reply(out.pcm[place].numpy().copy(), events)
         return replies
 
-    def _step_all(self, frames: Tensor, places: list[int]) -> StepOutput:
-        """A step of the whole state; places that take no part sleep."""
-        pcm = torch.zeros(len(self._places), FRAME)
-        active = torch.zeros(len(self._places), dtype=torch.bool)
-        pcm[places], active[places] = frames, True
-        return self._generator.step(pcm, self._state, active)
-
-    def _step_some(self, frames: Tensor, places: Tensor) -> StepOutput:
-        """A step of a few places, in a state of their own."""
-        some, all_of_them = self._new(len(places)), torch.arange(len(places))
-        _copy(self._state, places, some, all_of_them)
-        out = self._generator.step(frames, some)
-        _copy(some, all_of_them, self._state, places)
-        return out
-
     @torch.inference_mode()
     def hush(self, row: int) -> bool:
         """The thinker is told that it wrote the token with which it stops by itself when it is spoken over."""
-        state, place = self._state, self._places.index(row)
-        state.reader.reset(self._only(place))
-        state.speaking[place] = state.replying[place] = 0
-        state.thinker.written[place, self._text, 0] = CUT + 1
+        state = self._state
+        state.reader.reset(self._only(row))
+        state.speaking[row] = state.replying[row] = 0
+        state.thinker.written[row, self._text, 0] = CUT + 1
         self._floors[row].replying = False
         return True
 
@@ -236,20 +183,37 @@ class NativeRows(Rows):
 
     @torch.inference_mode()
     def save(self, row: int) -> Saved:
-        place = self._places.index(row)
-        saved = _SavedRow(self._state.save(place), replace(self._floors[row]), self._heard[row])
-        self.close(row)
-        return saved
+        return _SavedRow(self._state.save(row), replace(self._floors[row]), self._heard[row])
 
     @torch.inference_mode()
     def restore(self, row: int, saved: Saved) -> None:
         assert isinstance(saved, _SavedRow)
-        place = self._take(row)
-        self._state.restore(place, saved.tensors)
+        self._state.restore(row, saved.tensors)
         self._floors[row], self._heard[row] = replace(saved.floor), saved.heard
 
 
-def _copy(source: State, rows: Tensor, target: State, places: Tensor) -> None:
-    """Rows (N,) of one state to places (N,) of another of the same module."""
-    for (_, old), (_, new) in zip(source.tensors(), target.tensors(), strict=True):
-        new[places] = old[rows]
+class _Sparing(Generator):
+    """Makes sound in the rows that speak and in no others: sound is the larger part of a frame."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__(generator.model, generator.sampling, generator.pace)
+
+    def _talk(self, rows: list[int], state: ConversationState, out: StepOutput) -> None:
+        speaking = [row for row in rows if self.reader.busy(state.reader, row)]
+        if len(speaking) in (0, len(state.speaking)):
+            super()._talk(rows, state, out)
+            return
+        places = torch.tensor(speaking)
+        taken = state.take(places)
+        said = StepOutput(*(_at(getattr(out, field.name), speaking) for field in fields(out)))
+        super()._talk(list(range(len(speaking))), taken, said)
+        state.speaking[rows] = 0
+        state.give(places, taken)
+        for field in fields(out):
+            whole, part = getattr(out, field.name), getattr(said, field.name)
+            for place, row in enumerate(speaking):
+                whole[row] = part[place]
+
+
+def _at(values: Tensor | list[Any], rows: list[int]) -> Any:
+    return values[rows] if isinstance(values, Tensor) else [values[row] for row in rows]

@@ -47,6 +47,19 @@ def test_a_saved_row_is_a_copy_and_goes_into_any_row() -> None:
     assert all(tensor[1].all() and not tensor[0].any() for _, tensor in state.tensors())
 
 
+def test_rows_that_were_taken_come_back_and_the_others_stay() -> None:
+    state, rows = tree(4), torch.tensor([3, 1])
+    taken = state.take(rows)
+    assert [len(tensor) for _, tensor in taken.tensors()] == [2] * 4
+    taken.reset(torch.tensor([True, False]))
+    taken.leaf.values = torch.full((2, 2), 7.0)
+    assert all(tensor.all() for _, tensor in state.tensors())
+    state.give(rows, taken)
+    assert state.count.tolist() == [1, 1, 1, 0]
+    assert state.leaf.values.tolist() == [[1, 1], [7, 7], [1, 1], [7, 7]]
+    assert state.leaves[1].values[:, 0].tolist() == [1, 1, 1, 0]
+
+
 def test_a_row_of_another_module_is_refused() -> None:
     with pytest.raises(ValueError, match="other fields"):
         tree(1).restore(0, Leaf(torch.ones(1, 2)).save(0))

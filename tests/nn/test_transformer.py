@@ -58,6 +58,45 @@ def test_rows_of_any_age_share_a_step() -> None:
 
 
 @torch.no_grad()
+def test_rows_that_are_taken_out_are_stepped_alone() -> None:
+    model = model_of(WIDE)
+    x = torch.randn(6, 30, 32)
+    whole = model(x)
+    state = model.init_state(6)
+    places = [0] * 6
+    random = torch.Generator().manual_seed(1)
+    while min(places) < 30:
+        ready = torch.tensor([row for row in range(6) if places[row] < 30])
+        rows = ready[torch.randperm(len(ready), generator=random)][: int(torch.randint(1, 7, (), generator=random))]
+        frame = torch.stack([x[row, places[row]] for row in rows.tolist()])[:, None]
+        taken = state.take(rows)
+        out = model.step(frame, taken)
+        state.give(rows, taken)
+        for place, row in enumerate(rows.tolist()):
+            assert torch.allclose(out[place, 0], whole[row, places[row]], atol=1e-5)
+            places[row] += 1
+
+
+@torch.no_grad()
+def test_a_taken_row_is_reset_and_taken_from_alone() -> None:
+    model = model_of(WIDE)
+    x = torch.randn(4, 12, 32)
+    state = model.init_state(4)
+    model.step(x[:, :8], state)
+    three = torch.tensor([3, 1, 2])
+    taken = state.take(three)
+    taken.reset(torch.tensor([False, True, False]))
+    inner = taken.take(torch.tensor([1, 2]))  # rows 1 and 2
+    fresh, older = model.step(x[1:3, 8:], inner)
+    taken.give(torch.tensor([1, 2]), inner)
+    state.give(three, taken)
+    assert torch.allclose(fresh, model(x[1:2, 8:])[0], atol=1e-5)
+    assert torch.allclose(older, model(x[2:3])[0, 8:], atol=1e-5)
+    assert state.position.tolist() == [8, 4, 12, 8]
+    assert torch.allclose(model.step(x[:, 8:], state)[3], model(x[3:])[0, 8:], atol=1e-5)
+
+
+@torch.no_grad()
 def test_a_row_is_reset_and_restored_alone() -> None:
     model = model_of(WIDE)
     x = torch.randn(2, 20, 32)
