@@ -2,6 +2,7 @@
 
     python benchmarks/serve.py load --out runs/serve
     python benchmarks/serve.py fuzz --out runs/serve
+    python benchmarks/serve.py soak --out runs/serve
     python benchmarks/serve.py load --url wss://api.openai.com/v1/realtime?model=gpt-realtime --conversations 1
 
 It starts `duologue serve` on a free port and talks to it from a process of its own, so the clients take their share of
@@ -21,14 +22,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from serving.fuzz import VISITORS, Findings, beside
+from serving.fuzz import VISITORS, Findings
 from serving.fuzz import fuzz as send_nonsense
+from serving.healthy import beside
 from serving.load import BROKEN, QUESTION, Level, capacity, hold, memory_of_one
-from serving.plots import draw_load
+from serving.plots import draw_load, draw_soak
 from serving.served import Served, serving
+from serving.soak import LIMITS, verdict
+from serving.soak import soak as endure
 
 from duologue.atomic import write_text
 
+PARROT = Path(__file__).parent / "serving" / "parrot.py"
 LEVELS = [1, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48]
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -164,9 +169,42 @@ def fuzz(
 
 
 async def _fuzz_beside(served: Served, count: int, seed: int, question: Path) -> tuple[Findings, dict[str, Any]]:
-    async with beside(f"{served.ws}/v1/realtime", question) as seen:
+    async with beside(f"{served.ws}/v1/realtime", question, talkers=1) as seen:
         findings = await send_nonsense(served, count, seed)
     return findings, seen
+
+
+@app.command()
+def soak(
+    out: Out = Path("runs/serve"),
+    model: Model = "box",
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long it is to last.")] = 30.0,
+    talkers: Annotated[int, typer.Option(min=1, help="Healthy conversations; best half of what is held.")] = 12,
+    seed: Annotated[int, typer.Option(help="What the others do follows from it.")] = 0,
+    question: Annotated[Path, typer.Option(help="What the talkers ask, over and over.")] = QUESTION,
+) -> None:
+    """A long run beside clients that vanish, stall, flood and talk nonsense; exit code 1 where anything leaked."""
+    result: dict[str, Any] = {"machine": machine(), "server": f"duologue serve --model {model}", "seed": seed}
+    with serving([model, "parrot"], 2 * talkers + 16, LIMITS, (str(PARROT),)) as served:
+        result |= asyncio.run(endure(served, 60 * minutes, talkers, seed, question))
+    result["wrong"] = verdict(result)
+    healthy = result["healthy"]
+    console.print(f"healthy: {healthy['late']} of {healthy['frames']} frames late, {healthy['lost']} lost")
+    console.print(
+        f"replies checked for another's sound: {healthy['checked_replies']}, {healthy['foreign_replies']} held some"
+    )
+    console.print(f"others: {', '.join(f'{name} {times}' for name, times in sorted(result['others'].items()))}")
+    console.print(
+        f"memory: {result['memory_mib']:.0f} MiB, {100 * result['memory_growth']:+.1f}% since the second quarter"
+    )
+    console.print(f"files: {result['files']}, {result['files_growth']:+d}; left at the end: {result['left']}")
+    for each in result["wrong"]:
+        console.print(f"WRONG: {each}")
+    write_text(out / "soak.json", json.dumps(result, indent=1) + "\n")
+    draw_soak(result["samples"], out / "soak.png")
+    console.print(f"wrote {out}/soak.json and soak.png", soft_wrap=True)
+    if result["wrong"]:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -9,24 +9,17 @@ import asyncio
 import base64
 import contextlib
 import json
-import multiprocessing
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Event
-from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from serving import nonsense
-from serving.load import PAUSE, script
 from serving.served import Served
-from serving.talker import Talker
 
 VISITORS = 8  # at a time
 MESSAGES = 40  # of one visit, at most
@@ -206,39 +199,3 @@ async def _exchange(port: int, data: bytes, whole: bool) -> bytes:
         finally:
             writer.transport.abort()
     return b""
-
-
-@asynccontextmanager
-async def beside(url: str, question: Path) -> AsyncIterator[dict[str, Any]]:
-    """A healthy conversation in a process of its own; at the end what it has seen is in the dictionary."""
-    context = multiprocessing.get_context("spawn")
-    stop, (ours, theirs) = context.Event(), context.Pipe(duplex=False)
-    process = context.Process(target=_converse, args=(url, question, stop, theirs))
-    process.start()
-    await asyncio.to_thread(ours.recv)  # it talks
-    seen: dict[str, Any] = {}
-    try:
-        yield seen
-    finally:
-        stop.set()
-        seen |= await asyncio.to_thread(ours.recv)
-        process.join()
-
-
-def _converse(url: str, question: Path, stop: Event, tell: Connection) -> None:
-    asyncio.run(_converse_until(url, question, stop, tell))
-
-
-async def _converse_until(url: str, question: Path, stop: Event, tell: Connection) -> None:
-    loop, asked = script(question, PAUSE)
-    talker = Talker(url, None, loop, asked)
-    run = asyncio.ensure_future(talker.run(float("inf")))
-    tell.send({})
-    await asyncio.to_thread(stop.wait)
-    ended = run.done()
-    run.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await run
-    frames, late = talker.taken.frames(0, float("inf"))
-    errors = dict(talker.taken.errors)
-    tell.send({"frames": frames, "late": late, "replies": len(talker.taken.replies), "errors": errors, "lost": ended})

@@ -49,3 +49,23 @@ def draw_load(levels: Sequence[dict[str, Any]], path: Path) -> None:
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     pyplot.close(figure)
+
+
+def draw_soak(samples: Sequence[tuple[float, float, int]], path: Path) -> None:
+    """Memory and open files of the server over time."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, plots = pyplot.subplots(2, 1, figsize=(8, 4), sharex=True, layout="constrained")
+    seconds, memory, files = zip(*samples, strict=True)
+    minutes = [each / 60 for each in seconds]
+    for plot, values, label in zip(plots, (memory, files), ("memory, MiB", "open files"), strict=True):
+        plot.plot(minutes, values)
+        plot.set_ylim(bottom=0)
+        plot.set_ylabel(label)
+    plots[1].set_xlabel("minutes")
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    pyplot.close(figure)

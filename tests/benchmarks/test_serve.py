@@ -16,6 +16,7 @@ import soundfile
 from serve.conftest import KEY, Served, serving
 from systems.simple import Beeper
 
+from benchmarks.serving.purity import PURE, purity
 from benchmarks.serving.served import percentile, read_counters, since
 from benchmarks.serving.talker import Reply, Taken
 
@@ -29,13 +30,13 @@ def beeper() -> Iterator[Served]:
         yield served
 
 
-def run(command: str, out: Path, *options: str, **environment: str) -> dict[str, Any]:
-    """Run a command of the benchmark; what it has written."""
+def run(command: str, out: Path, *options: str, status: int | None = 0, **environment: str) -> dict[str, Any]:
+    """Run a command of the benchmark, which ends with `status` (None: any); what it has written."""
     line = [sys.executable, "benchmarks/serve.py", command, "--out", str(out), *options]
     done = subprocess.run(
         line, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert status in (None, done.returncode), done.stdout + done.stderr
     assert f"wrote {out}/{command}.json" in done.stdout
     result: dict[str, Any] = json.loads((out / f"{command}.json").read_text())
     return result
@@ -102,8 +103,25 @@ def test_who_is_not_let_in_is_no_load_that_is_held(beeper: Served, tmp_path: Pat
 
 
 def test_fuzz_reaches_every_endpoint_and_a_healthy_conversation_goes_on_beside_it(tmp_path: Path) -> None:
-    result = run("fuzz", tmp_path, "--model", "always-talk", "--count", "400")
+    result = run("fuzz", tmp_path, "--model", "always-talk", "--count", "400", status=None)
     assert sum(result["sent"].values()) >= 400
     assert set(result["sent"]) == {"/v1/realtime", "/v1/live/sessions", "/twilio", "http", "bytes"}
     assert result["alive"] and not [each for each in result["failed"] if "endpoint" in each]
     assert result["healthy"]["frames"] > 0 and not result["healthy"]["lost"]
+
+
+def test_soak_looks_at_memory_files_slots_and_whether_sound_reaches_another(tmp_path: Path) -> None:
+    result = run("soak", tmp_path, "--model", "always-talk", "--minutes", "0.15", "--talkers", "2", status=None)
+    assert result["alive"] and not result["healthy"]["lost"] and not result["healthy"]["foreign_replies"]
+    assert not any(result["left"][name] for name in ("engine_taken", "sessions", "parked"))
+    assert result["healthy"]["conversations"] == 6 and result["healthy"]["checked_replies"] > 3
+    assert {name.partition(",")[0] for name in result["others"]} >= {"vanishes", "floods", "talks_nonsense"}
+    assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_anothers_sound_in_a_reply_is_found() -> None:
+    time = np.arange(24000) / 24000
+    own, foreign = (0.3 * np.sin(2 * np.pi * hertz * time) for hertz in (370, 2000))
+    pcm = [(32767 * sound).astype("<i2").tobytes() for sound in (own, own + 0.5 * foreign)]
+    gap = pcm[0][:9600] + bytes(3840) + pcm[0][9600:]  # a frame of silence for one that came late
+    assert min(purity(pcm[0], 370, 24000), purity(gap, 370, 24000)) > PURE > purity(pcm[1], 370, 24000)
