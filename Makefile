@@ -22,7 +22,8 @@ serve: $(VENV)/.serve  ## serve the model in the box to Realtime clients, on ws:
 test: $(VENV)/.dev  ## run all tests, one thread each, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q -rs
 
-browser: $(VENV)/.dev  ## test the page in the Chromium of this machine
+browser: $(VENV)/.dev  ## test the page, and npm's clients, in the Chromium and the Node of this machine
+	@! command -v npm >/dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m pytest -m browser -q -rs
 
 lint: $(VENV)/.dev  ## check style and format
@@ -41,7 +42,7 @@ tiny: $(VENV)/.dev  ## the same recipe's small sister, in two minutes
 	$(BIN)/duologue train recipes/tiny.py --out runs/tiny
 
 clean:  ## remove .venv and what tools left behind
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) tests/npm/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp appears only when its installation has succeeded, so one that was stopped is begun again.
 $(VENV)/.core: pyproject.toml constraints.txt
