@@ -1,9 +1,10 @@
 """Many conversations with one system in real time: slots on a clock, stepped together on a thread of their own.
 
 A slot is stepped when a whole frame of its user is there. Frames that are ready at the same time share a step, so the
-busier the engine is, the larger its batches are, and a lone conversation waits for nobody. Of a client that is late,
-a slot whose conversation runs hears silence; of one that is early, what has piled up is heard at up to `HASTE` times
-real time, and what would pile up beyond `buffer` seconds is refused.
+busier the engine is, the larger its batches are, and a lone conversation waits for nobody. What comes unevenly is heard
+evenly (`cushion`). Of a client that is later than ever, a slot whose conversation runs hears silence; of one that is
+early, what has piled up is heard at up to `HASTE` times real time, and what would pile up beyond `buffer` seconds is
+refused.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import numpy as np
 
 from duologue.errors import DuologueError
 from duologue.systems.base import Pcm, Reply, System, SystemCard
+from duologue.systems.cushion import Cushion
 from duologue.systems.rows import Rows, Saved, rows_of
 
 HASTE = 8.0
-PATIENCE = 0.5  # of a frame: so much later than its rhythm a client may be before silence is heard instead
 RECENT = 512  # steps over which lateness is judged
 
 
@@ -71,9 +72,9 @@ class Slot:
     def __init__(self, engine: Engine, row: int, listener: Listener) -> None:
         self.engine, self.row, self.listener = engine, row, listener
         self.fills = False
-        self._frames: deque[tuple[Pcm, float]] = deque()  # with the time at which each came
-        self._rhythm: float | None = None  # when the next frame is to be heard in real time
-        self._stepped = -np.inf  # when the last one was
+        self._frames: deque[tuple[Pcm, float]] = deque()  # with the time at which each is to be heard
+        self._cushion: Cushion | None = None  # while the conversation goes on by the clock
+        self._stepped = -np.inf  # when the last frame was heard
 
     @property
     def waiting(self) -> int:
@@ -193,14 +194,15 @@ class Engine:
             if slot.waiting >= self._limit:
                 self.statistics.refused += 1
                 return False
-            slot._frames.append((pcm, time.monotonic()))
+            now = time.monotonic()
+            slot._frames.append((pcm, slot._cushion.arrive(now) if slot._cushion else now))
             self._wake.notify()
         return True
 
     def _change(self, slot: Slot, fills: bool) -> None:
         with self._wake:
-            if fills and not slot.fills:
-                slot._rhythm = time.monotonic()
+            if fills != slot.fills:
+                slot._cushion = Cushion(self.frame_seconds, time.monotonic()) if fills else None
             slot.fills = fills
             self._wake.notify()
 
@@ -247,8 +249,8 @@ class Engine:
         """When a slot may take its next step, as far as it is known by now."""
         if slot._frames:
             return max(slot._frames[0][1], slot._stepped + self.frame_seconds / HASTE)
-        if slot.fills and slot._rhythm is not None:
-            return slot._rhythm + PATIENCE * self.frame_seconds
+        if slot._cushion is not None:
+            return max(slot._cushion.silence(), slot._stepped + self.frame_seconds)
         return np.inf
 
     def _step(self) -> None:
@@ -264,9 +266,6 @@ class Engine:
                 taken.append((slot, not slot._frames, due))
                 heard[row] = slot._frames.popleft()[0] if slot._frames else np.zeros(self.card.frame, np.float32)
                 slot._stepped = begin
-                # A client that was away for long does not get all of its silence at once when it is back.
-                after = begin if slot._rhythm is None else slot._rhythm
-                slot._rhythm = min(max(after, begin - self.frame_seconds), begin) + self.frame_seconds
         if not heard:
             return  # who was due has left, or dropped its frames, in the meantime
         replies = self._rows.step(heard)
