@@ -92,4 +92,5 @@ def _synthesizer(config: CascadeConfig) -> Synthesizer:
         return EspeakSynthesizer(config.synthesizer.voice, config.synthesizer.rate)
     from duologue.systems.cascade.pretrained import PretrainedSynthesizer
 
-    return PretrainedSynthesizer(config.synthesizer.model)
+    stage = config.synthesizer
+    return PretrainedSynthesizer(stage.model, stage.vocoder, stage.speaker)

@@ -65,6 +65,19 @@ class Chat(Transformers):
     longest: int = Field(default=128, gt=0)
 
 
+class Speech(Transformers):
+    """A text-to-speech model.
+
+    Attributes:
+        vocoder: what makes sound of the spectrograms that some models make (SpeechT5, say), a HiFi-GAN of transformers;
+            "" takes the one on Hugging Face that goes with SpeechT5.
+        speaker: a .npy file with a voice's embedding, (dim,), for a model that speaks in whichever it is given.
+    """
+
+    vocoder: str = ""
+    speaker: str = ""
+
+
 class CascadeConfig(BaseModel):
     """The stages of a cascade."""
 
@@ -74,7 +87,7 @@ class CascadeConfig(BaseModel):
     detector: Silero = Silero()
     recognizer: Annotated[Pocketsphinx | Transformers, Field(discriminator="use")] = Pocketsphinx()
     answerer: Annotated[Domain | Chat, Field(discriminator="use")] = Domain()
-    synthesizer: Annotated[Espeak | Transformers, Field(discriminator="use")] = Espeak()
+    synthesizer: Annotated[Espeak | Speech, Field(discriminator="use")] = Espeak()
 
 
 def read(path: Path) -> CascadeConfig:

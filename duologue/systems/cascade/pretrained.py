@@ -35,11 +35,17 @@ def _load(model: str, kind: str, make: Callable[[], Any]) -> Any:
         raise ModelError(f"{model} cannot be loaded as a {kind}: {line}") from error
 
 
-def _pipeline(task: str, model: str) -> Any:
+def _pipeline(task: str, model: str, **more: Any) -> Any:
     import transformers
 
     make: Any = transformers.pipeline  # its overloads know the tasks by name only
-    return make(task, model=model, device="cpu")
+    return make(task, model=model, device="cpu", **more)
+
+
+def _hifigan(model: str) -> Any:
+    from transformers import SpeechT5HifiGan
+
+    return SpeechT5HifiGan.from_pretrained(model)
 
 
 class PretrainedRecognizer:
@@ -148,13 +154,41 @@ class ChatDialogue:
 class PretrainedSynthesizer:
     """A text-to-audio pipeline, resampled to 16 kHz; its words, whose times are not told, share the sound by letters.
 
-    For models that need text alone (VITS, Bark …), and not a speaker's embedding beside it.
+    Models that make sound (VITS, Bark …) need text alone. Those that make spectrograms (SpeechT5) need a vocoder, and
+    the embedding of a voice.
+
+    Args:
+        model: a folder or a Hugging Face id.
+        vocoder: the same of a HiFi-GAN; "" takes the one on Hugging Face that goes with SpeechT5.
+        speaker: a .npy file with a voice's embedding, (dim,); "" where the model needs none.
+
+    Raises:
+        ModelError: one of them is missing, of another kind, or does not fit the model.
     """
 
-    def __init__(self, model: str) -> None:
-        self.voice = model
-        self._synthesise = _load(model, "synthesiser", lambda: _pipeline("text-to-audio", model))
+    def __init__(self, model: str, vocoder: str = "", speaker: str = "") -> None:
+        self.voice = f"{model} {Path(speaker).stem}".strip()
+        more = {"vocoder": _load(vocoder, "vocoder", lambda: _hifigan(vocoder))} if vocoder else {}
+        self._synthesise = _load(model, "synthesiser", lambda: _pipeline("text-to-audio", model, **more))
+        self._given = self._embedding(model, speaker)
         self._lock = threading.Lock()
+
+    def _embedding(self, model: str, speaker: str) -> dict[str, torch.Tensor]:
+        """What the model is given beside the text."""
+        size = getattr(self._synthesise.model.config, "speaker_embedding_dim", None)
+        if size is None and not speaker:
+            return {}
+        if size is None:
+            raise ModelError(f"{model} has one voice; leave speaker out")
+        if not speaker:
+            raise ModelError(f"{model} speaks in the voice it is given; name a .npy file with ({size},) as speaker")
+        try:
+            values = np.load(speaker, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{speaker} is no .npy file of numbers; it is to hold a voice's ({size},)") from error
+        if values.shape not in ((size,), (1, size)):
+            raise ModelError(f"{speaker} holds {values.shape}; a voice of {model} is ({size},)")
+        return {"speaker_embeddings": torch.from_numpy(values.astype(np.float32).reshape(1, size))}
 
     def speak(self, text: str) -> Iterator[Sound]:
         """A sentence in one piece; a synthesiser that draws at random draws the same for the same sentence."""
@@ -163,7 +197,7 @@ class PretrainedSynthesizer:
             return
         with self._lock, torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            made = self._synthesise(text)
+            made = self._synthesise(text, forward_params=self._given)
         pcm = resample(np.asarray(made["audio"], np.float32).reshape(-1), int(made["sampling_rate"]), RATE)
         edges = np.cumsum([0, *(len(word) + 1 for word in words)]) / (len(text.replace(" ", "")) + len(words))
         times = (edges * len(pcm) / RATE).tolist()
