@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from duologue.eval.runner import Wanted
 
 
+MOST_WORKERS = 8
+"""Where nobody says how many: every process holds all systems, some hundred megabytes each."""
+
+
 def evaluate(
     systems: Annotated[
         list[str] | None,
@@ -31,7 +36,8 @@ def evaluate(
     suite: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME, NAME.FAMILY, or NAME=FOLDER for your own cases; may be given again. All by default.",
+            help="NAME, NAME.FAMILY, or NAME=FOLDER for your own cases; may be given again. All by default. "
+            "duplex.soak-60 and memory.long-120 are single conversations of so many minutes.",
             metavar="SUITE",
         ),
     ] = None,
@@ -40,7 +46,9 @@ def evaluate(
     ),
     split: Annotated[str, typer.Option(help="dev to choose by, test once.")] = "dev",
     cases: Annotated[int | None, typer.Option(min=1, help="Cases of each family; as each suite suggests.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, of one thread each.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes, of one thread each; one a core where not given, 8 at most.")
+    ] = None,
     speech: Annotated[Path | None, typer.Option(envvar="DUOLOGUE_SPEECH", help="Folder of real recordings.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write the cases into this folder, and ask nobody.")] = None,
     compare: Annotated[
@@ -82,7 +90,8 @@ def evaluate(
 
     command = shlex.join(["duologue", *sys.argv[1:]])
     progress = Console(stderr=True)
-    run(systems, wanted, out, known, cases, workers, speech, command, progress)
+    processes = workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    run(systems, wanted, out, known, cases, processes, speech, command, progress)
     found = write(out)
     for table in terminal_tables(found):
         console.print(table)

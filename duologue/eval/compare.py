@@ -178,17 +178,16 @@ def gate(found: Contents, bounds: Sequence[str]) -> list[str]:
 
 def _broken(found: Contents, bound: str) -> str | None:
     name, _, number = bound.partition("=")
-    parts = name.split(".")
+    suite, _, rest = name.partition(".")
+    part, _, metric = rest.rpartition(".")  # a family's name may have a full stop: "pause-0.5"
     try:
-        limit = float(number)
+        limit = float(number if metric else "")
     except ValueError as error:
         raise ConfigError(f"{bound!r} is no bound; write suite.metric=value or suite.family.metric=value") from error
-    if len(parts) not in (2, 3):
-        raise ConfigError(f"{bound!r} is no bound; write suite.metric=value or suite.family.metric=value")
-    section = _named({section.suite.name: section for section in found.sections}, parts[0], bound)
-    measure = _named({measure.name: measure for measure in section.measures}, parts[-1], bound)
+    section = _named({section.suite.name: section for section in found.sections}, suite, bound)
+    measure = _named({measure.name: measure for measure in section.measures}, metric, bound)
     families = section.families(measure)
-    family = parts[1] if len(parts) == 3 else ALL if ALL in families else families[0]
+    family = part or (ALL if ALL in families else families[0])
     subject = section.subjects[0]
     cells = section.figures.families[subject]
     interval = _named(

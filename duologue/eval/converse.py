@@ -17,7 +17,7 @@ import numpy as np
 from duologue.audio.vad import speech_bounds
 from duologue.errors import ConfigError
 from duologue.eval.metrics import RATE, SILENCE_DBFS, Pcm, sound_bounds
-from duologue.systems.base import Conversation, Event, HeardWord, System, TextWord, Timing
+from duologue.systems.base import Conversation, Event, HeardWord, Stage, System, TextWord, Timing
 
 Span = tuple[float, float]
 
@@ -79,6 +79,11 @@ class Record:
     def heard(self, span: Span) -> str:
         """The user's words that the system noted in these seconds."""
         return " ".join(e.word for e in self.events if isinstance(e, HeardWord) and span[0] <= e.time < span[1])
+
+    def stages(self, span: Span) -> dict[str, float]:
+        """Seconds that each stage of a cascade took, by name, the last time it is told of in these seconds."""
+        told = [event for event in self.events if isinstance(event, Stage) and span[0] <= event.time <= span[1]]
+        return {event.name: event.milliseconds / 1000 for event in told}
 
     def sound(self, span: Span) -> Span | None:
         """Seconds of the first and after the last sound of the system in a span, or None where it was silent."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ TimedWord = tuple[str, float, float]
 RATE = 16000
 FRAME_SECONDS = 0.01
 PADDING_SECONDS = 0.25  # the recogniser's batch normalisation needs some silence around a short answer
-SENTENCES = 4000  # replies that the language model of the domain is estimated from
+SENTENCES = 4000  # that a language model of the domain is estimated from
 log = logging.getLogger(__name__)
 
 
@@ -166,11 +167,27 @@ class GeneralRecognizer(Recognizer):
 @cache
 def domain_recognizer(sentences: int = SENTENCES) -> Recognizer:
     """A recogniser that expects the domain's replies, as training draws them, and knows all its words."""
+    return _expecting("reply", sentences)
+
+
+@cache
+def question_recognizer() -> Recognizer:
+    """A recogniser that expects what users of the domain say, as training draws it, and knows all its words."""
+    return _expecting("user", SENTENCES)
+
+
+@cache
+def general_recognizer() -> Recognizer:
+    """The recogniser of everyday English."""
+    return GeneralRecognizer()
+
+
+def _expecting(side: Literal["user", "reply"], sentences: int) -> Recognizer:
     rng = np.random.default_rng(0)
     lines: list[str] = []
     while len(lines) < sentences:
-        lines += [exchange.reply for exchange in domain.dialogue(rng, "train", 3)]
-        lines.append(domain.sample(rng, "train").reply)
+        lines += [getattr(exchange, side) for exchange in domain.dialogue(rng, "train", 3)]
+        lines.append(getattr(domain.sample(rng, "train"), side))
     return Recognizer(filter(None, lines), domain.vocabulary())
 
 

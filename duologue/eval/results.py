@@ -28,6 +28,9 @@ from duologue.systems.registry import is_named, locate
 
 RESULTS, SETTINGS = "results.jsonl", "settings.json"
 
+REFERENCES = {"never-talk": "floor", "always-talk": "floor", "echo": "floor", "oracle": "ceiling"}
+"""Subjects that are there to be compared with."""
+
 Key = tuple[str, str, str, str]
 """Suite, subject, family and case: what there is one row of."""
 

@@ -26,6 +26,7 @@ from duologue.audio.files import save
 from duologue.data.splits import Split
 from duologue.errors import ConfigError, DataError, DuologueError
 from duologue.eval.results import (
+    REFERENCES,
     RESULTS,
     Asked,
     Key,
@@ -93,7 +94,7 @@ class Setup:
     split: Split
     speech: Path | None
     out: Path
-    wanted: Mapping[str, Wanted]
+    wanted: Mapping[str, Sequence[Wanted]]
     systems: Mapping[str, System] = field(default_factory=dict)
 
 
@@ -103,8 +104,9 @@ class Holder:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self._systems = dict(setup.systems)
-        self._suites = {name: one.suite(setup.split, setup.speech) for name, one in setup.wanted.items()}
-        self._folders = {name: one.suite.cases_in(one.folder) for name, one in setup.wanted.items() if one.folder}
+        asked = {name: some[0] for name, some in setup.wanted.items()}
+        self._suites = {name: one.suite(setup.split, setup.speech) for name, one in asked.items()}
+        self._folders = {name: one.suite.cases_in(one.folder) for name, one in asked.items() if one.folder}
         self._draw = lru_cache(maxsize=8)(self._draw_afresh)  # one case meets one subject after the other
 
     def suite(self, name: str) -> Suite:
@@ -128,21 +130,28 @@ class Holder:
             DataError: one is unknown, or cannot be had here.
         """
         known = self._folders[name].families() if name in self._folders else self._suites[name].families()
-        chosen = self.setup.wanted[name].families or tuple(known)
-        for family in chosen:
-            if family not in known:
-                raise DataError(
-                    f"{name} has no family {family!r} here (some need recordings or voices); there are "
-                    f"{', '.join(known) or 'none'}"
-                )
-        return {family: known[family] for family in chosen}
+        chosen: dict[str, str] = {}
+        for one in self.setup.wanted[name]:
+            for family in one.families or known:
+                what = known.get(family) or self._variant(name, family)
+                if what is None:
+                    raise DataError(
+                        f"{name} has no family {family!r} here (some need recordings or voices); there are "
+                        f"{', '.join(known) or 'none'}"
+                    )
+                chosen[family] = what
+        return chosen
 
-    def names(self, name: str, family: str, cases: int | None) -> list[str]:
-        """The names of the cases to hold of a family: `cases`, or as many as suite or folder suggest."""
+    def _variant(self, name: str, family: str) -> str | None:
+        return None if name in self._folders else self._suites[name].variant(family)
+
+    def names(self, name: str, family: str, cases: int | None, subject: str = "") -> list[str]:
+        """The names of the cases of a family to hold with a subject: `cases`, or as many as suite or folder suggest."""
         if name in self._folders:
             return self._folders[name].names(family)[:cases]
         suite = self._suites[name]
-        count, most = cases or suite.default_cases, suite.cases_at_most(family)
+        enough = min(suite.default_cases, suite.reference_cases) if subject in REFERENCES else suite.default_cases
+        count, most = cases or enough, suite.cases_at_most(family)
         return [f"{family}/{index}" for index in range(count if most is None else min(count, most))]
 
     def draw(self, name: str, family: str, index: int) -> Case:
@@ -206,7 +215,7 @@ def run(
 
     Args:
         systems: names that `registry.load` knows, or systems, which then go by the name on their card.
-        wanted: the suites, each once.
+        wanted: the suites, or some families of them; a suite may be given again for others.
         out: the folder of the results; made if it is not there.
         split: "dev" to choose by; "test" once, for what is published.
         cases: of each family; what each suite suggests where None.
@@ -219,16 +228,16 @@ def run(
         The folder's settings and all of its rows, those of earlier starts too, in a fixed order.
 
     Raises:
-        ConfigError: nothing is asked for, or a suite twice.
+        ConfigError: nothing is asked for, or cases of one suite from two places.
         DataError: a family is unknown, or `out` holds results of something else.
         DuologueError: a system cannot be loaded, or `out` cannot be written.
     """
     import torch
 
     torch.set_num_threads(1)
-    suites = {one.suite.name: one for one in wanted}
-    if not systems or not suites or len(suites) < len(wanted):
-        raise ConfigError("give at least one system and one suite, and each suite once")
+    suites = _by_suite(wanted)
+    if not systems or not suites:
+        raise ConfigError("give at least one system and one suite")
     given = {system.card.name: system for system in systems if isinstance(system, System)}
     names = [system.card.name if isinstance(system, System) else system for system in systems]
     holder = Holder(Setup(split, speech, out, suites, given))
@@ -253,7 +262,7 @@ def run(
         for row, known in _held(holder, jobs, workers):
             append(out / RESULTS, row)
             done[key(row)] = row
-            if known is not None and suites[row.suite].folder is None:
+            if known is not None and suites[row.suite][0].folder is None:
                 _note(out, row.suite, known, facts[row.suite])
             wrong = sum(one.error is not None for one in done.values())
             bar.update(task, advance=1, description=f"{row.suite}{f', {wrong} failed' if wrong else ''}")
@@ -264,7 +273,7 @@ def drawn(
     wanted: Sequence[Wanted], split: Split, cases: int | None = None, speech: Path | None = None
 ) -> dict[str, Iterator[Case]]:
     """Suite -> its cases, each drawn when it is taken; arguments and errors as of `run`."""
-    suites = {one.suite.name: one for one in wanted}
+    suites = _by_suite(wanted)
     holder = Holder(Setup(split, speech, Path(), suites))
 
     def draw(name: str) -> Iterator[Case]:
@@ -275,14 +284,27 @@ def drawn(
     return {name: draw(name) for name in suites}
 
 
+def _by_suite(wanted: Sequence[Wanted]) -> dict[str, list[Wanted]]:
+    """Suite -> all that is asked for of it; its cases come from one place, or rows would not tell which they are."""
+    suites: dict[str, list[Wanted]] = {}
+    for one in wanted:
+        some = suites.setdefault(one.suite.name, [])
+        if some and some[0].folder != one.folder:
+            raise ConfigError(
+                f"{one.suite.name} is asked for with cases of two places; give each its own report (--out)"
+            )
+        some.append(one)
+    return suites
+
+
 def _jobs(holder: Holder, subjects: Mapping[str, Sequence[str]], cases: int | None) -> list[Job]:
     """All jobs, first cases first, so that a run that is stopped early has something of everything."""
     jobs = [
         Job(name, subject, family, case, index)
         for name, some in subjects.items()
         for family in holder.families(name)
-        for index, case in enumerate(holder.names(name, family, cases))
         for subject in some
+        for index, case in enumerate(holder.names(name, family, cases, subject))
     ]
     return sorted(jobs, key=lambda job: job.index)
 
@@ -290,6 +312,7 @@ def _jobs(holder: Holder, subjects: Mapping[str, Sequence[str]], cases: int | No
 def _held(holder: Holder, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Row, dict[str, Any] | None]]:
     alone = [job for job in jobs if holder.suite(job.suite).alone]
     together = [job for job in jobs if not holder.suite(job.suite).alone]
+    workers = min(workers, len(together))
     if workers > 1:
         holder.forget()
         yield from _in_parallel(holder.setup, together, workers)
@@ -348,7 +371,7 @@ def _pool(setup: Setup, workers: int) -> ProcessPoolExecutor:
 
 
 def _asked(holder: Holder, name: str) -> Asked:
-    wanted = holder.setup.wanted[name]
+    wanted = holder.setup.wanted[name][0]
     source = wanted.suite.cases_in(wanted.folder).fingerprint() if wanted.folder else ""
     return Asked(source=source, families=holder.families(name))
 

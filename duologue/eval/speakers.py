@@ -30,14 +30,19 @@ def _encoder() -> tuple[Any, Any]:
     return VoiceEncoder("cpu", verbose=False), preprocess_wav
 
 
+def tellable(pcm: Pcm) -> bool:
+    """Whether there is enough sound in (T,) at 16 kHz to tell whose voice it is."""
+    bounds = sound_bounds(pcm)
+    return bounds is not None and bounds[1] - bounds[0] >= SHORTEST
+
+
 def embed(pcm: Pcm) -> Embedding:
     """The voice of (T,) at 16 kHz as a vector of length one, (256,).
 
     Raises:
         AudioError: less than 0.4 s of sound is in it.
     """
-    bounds = sound_bounds(pcm)
-    if bounds is None or bounds[1] - bounds[0] < SHORTEST:
+    if not tellable(pcm):
         raise AudioError(f"a voice needs {SHORTEST} s of sound to be told; {len(pcm) / RATE:.2f} s were given")
     encoder, prepare = _encoder()
     voiced = prepare(np.asarray(pcm, np.float32))
@@ -47,6 +52,6 @@ def embed(pcm: Pcm) -> Embedding:
     return embedding
 
 
-def similarity(first: Pcm, second: Pcm) -> float:
-    """The cosine of the voices of two signals, (T,) and (S,): 1 for one voice; raises as `embed`."""
-    return float(embed(first) @ embed(second))
+def similarity(first: Pcm, second: Pcm) -> float | None:
+    """The cosine of the voices of two signals, (T,) and (S,): 1 for one voice; None where one of them is too short."""
+    return float(embed(first) @ embed(second)) if tellable(first) and tellable(second) else None

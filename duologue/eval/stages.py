@@ -7,7 +7,6 @@ lost by being a cascade: by waiting, by mishearing, and by passing on nothing bu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 
 import numpy as np
 import pocketsphinx
@@ -16,11 +15,10 @@ from duologue.data import domain, espeak
 from duologue.data.domain import Exchange
 from duologue.data.spoken import RATE
 from duologue.data.voices import Voice
-from duologue.eval.recognize import Recognizer
+from duologue.eval.recognize import question_recognizer
 from duologue.systems.base import Pcm
 from duologue.systems.playback import Sound
 
-SENTENCES = 4000  # of users, from which the recogniser's language model is estimated
 MEANS = "52.2,3.2,0.9,22.1,-1.4,-1.3,-0.1,-11.5,-3.9,-11.5,7.2,-1.9,-1.4"
 """Cepstral means that a conversation begins with, and that then follow the user: those that pocketsphinx's own batch
 normalisation takes off 40 questions in random voices of the training split, which fit far better than its defaults."""
@@ -36,18 +34,9 @@ class DomainRecognizer:
     def __init__(self) -> None:
         self._free: list[pocketsphinx.Decoder] = []
 
-    @cached_property
-    def _recognizer(self) -> Recognizer:
-        rng = np.random.default_rng(0)
-        lines: list[str] = []
-        while len(lines) < SENTENCES:
-            lines += [exchange.user for exchange in domain.dialogue(rng, "train", 3)]
-            lines.append(domain.sample(rng, "train").user)
-        return Recognizer(lines, domain.vocabulary())
-
     def open(self) -> DomainRecognition:
         """Begin with one conversation; the first of a process builds the language model, in seconds."""
-        decoder = self._free.pop() if self._free else self._recognizer.decoder()
+        decoder = self._free.pop() if self._free else question_recognizer().decoder()
         return DomainRecognition(decoder, self._free)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from duologue.audio.vad import speech_bounds
-from duologue.systems.base import Conversation, Event, Pcm, Reply, System, SystemCard, TextWord, Turn
+from duologue.systems.base import Conversation, Event, HeardWord, Pcm, Reply, System, SystemCard, TextWord, Turn
 from duologue.systems.playback import Playback, Sound
 
 GAP_SECONDS = 0.2
@@ -30,11 +30,13 @@ class Cue:
         sound: (T,) float32 at the system's rate, as it will be heard.
         reply: what to answer; "" says nothing, and goes on with what is being said.
         yields: to stop speaking where the cue begins.
+        words: of the user, which it then tells that it heard.
     """
 
     sound: Pcm
     reply: str
     yields: bool = False
+    words: str = ""
 
 
 def expect(system: System, cues: Sequence[Cue]) -> None:
@@ -75,19 +77,17 @@ class OracleSystem(System):
         bounds = speech_bounds(cue.sound, self.card.sample_rate)
         last = len(cue.sound) if bounds is None else round(bounds[1] * self.card.sample_rate)
         first = int(np.argmax(np.abs(cue.sound) > SILENT))
-        return _Plan(first, last, len(cue.sound), cue.reply, self._speak(cue.reply) if cue.reply else None, cue.yields)
+        return _Plan(cue, first, last, self._speak(cue.reply) if cue.reply else None)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """A cue in samples from its beginning: its first sound by level, the end of its speech, its length."""
+    """A cue, its first sound by level and the end of its speech in samples from its beginning, and the reply."""
 
+    cue: Cue
     first: int
     last: int
-    length: int
-    reply: str
-    sound: Sound | None
-    yields: bool
+    reply: Sound | None
 
 
 class OracleConversation(Conversation):
@@ -97,7 +97,7 @@ class OracleConversation(Conversation):
         super().__init__(card)
         self._plans = list(plans)
         self._playback = Playback(card)
-        self._heard_out: list[tuple[int, str]] = []  # where the speech of each cue begun ends, and the reply to it
+        self._heard_out: list[tuple[int, Cue]] = []  # where the speech of each cue begun ends
         self._next_from = 0  # the sample from which on another cue can begin
 
     def _answer(self, pcm: Pcm) -> Reply:
@@ -107,14 +107,15 @@ class OracleConversation(Conversation):
         stopped = None
         if plan is not None:
             events.append(Turn(kind="user_started", time=self.time))
-            self._heard_out.append((begin + plan.last, plan.reply))
-            stopped = self._playback.stop(now) if plan.yields else None
+            self._heard_out.append((begin + plan.last, plan.cue))
+            stopped = self._playback.stop(now) if plan.cue.yields else None
             # a frame that holds the end of what was cut off is given away already
             self._place(plan, begin + plan.last, now if stopped is None else now + self.card.frame)
         while self._heard_out and self._heard_out[0][0] <= now:
-            _, reply = self._heard_out.pop(0)
+            _, cue = self._heard_out.pop(0)
+            events += [HeardWord(time=self.time, word=word) for word in cue.words.split()]
             events.append(Turn(kind="user_stopped", time=self.time))
-            events += [TextWord(time=self.time, word=word) for word in reply.split()]
+            events += [TextWord(time=self.time, word=word) for word in cue.reply.split()]
         said = stopped or self._playback.frame(now)
         return Reply(said.pcm, [*events, *said.events])
 
@@ -126,11 +127,11 @@ class OracleConversation(Conversation):
             return None, 0
         plan = self._plans.pop(0)
         begin = int(loud[0]) - plan.first
-        self._next_from = begin + plan.length
+        self._next_from = begin + len(plan.cue.sound)
         return plan, begin
 
     def _place(self, plan: _Plan, end: int, earliest: int) -> None:
-        if plan.sound is not None:
+        if plan.reply is not None:
             gap = round(GAP_SECONDS * self.card.sample_rate)
             after = self._playback.end + gap if self._playback.end > end else 0  # it is still speaking then
-            self._playback.say(plan.sound, max(end + gap, after, earliest))
+            self._playback.say(plan.reply, max(end + gap, after, earliest))

@@ -12,7 +12,7 @@ from duologue.data.voices import voices
 
 pytestmark = pytest.mark.skipif(not voices("flite") or not voices("espeak"), reason="needs flite and espeakng-loader")
 
-SMALL = ["--suite", "answers.unseen-voices", "--cases", "1"]
+SMALL = ["--suite", "answers.unseen-voices", "--cases", "1", "--workers", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +44,15 @@ def test_two_runs_are_compared(report: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_cases_are_exported_and_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["eval", *SMALL, "--export", str(tmp_path / "mine")]) == 0
-    assert "wrote 1 cases" in capsys.readouterr().out
+    both = [*SMALL, "--suite", "answers.seen-voices", "--suite", "memory.long-90"]
+    assert cli.main(["eval", *both, "--export", str(tmp_path / "mine")]) == 0
+    out = capsys.readouterr().out
+    assert "wrote 2 cases" in out and "wrote 1 cases" in out
+    assert '"minutes": 90' in (tmp_path / "mine" / "memory" / "cases.jsonl").read_text()
     wanted = ["--suite", f"answers={tmp_path / 'mine' / 'answers'}", "--out", str(tmp_path / "report")]
-    assert cli.main(["eval", "never-talk", *wanted]) == 0
-    assert "unseen-voices/0" in (tmp_path / "report" / "results.jsonl").read_text()
+    assert cli.main(["eval", "never-talk", *wanted, "--workers", "1"]) == 0
+    rows = (tmp_path / "report" / "results.jsonl").read_text()
+    assert "unseen-voices/0" in rows and "seen-voices/0" in rows
 
 
 @pytest.mark.parametrize(
@@ -57,6 +61,7 @@ def test_cases_are_exported_and_asked(tmp_path: Path, capsys: pytest.CaptureFixt
         (["eval"], "name at least one system"),
         (["eval", "box", "--split", "train"], "no split 'train'"),
         (["eval", "box", "--suite", "riddles"], "no suite 'riddles'"),
+        (["eval", "echo", "--suite", "duplex.soak-x"], "no family 'soak-x'"),
         (["eval", "box", "--speech", "/nowhere"], "no folder"),
         (["eval", "--compare", "/nowhere", "/nowhere"], "holds no results"),
     ],

@@ -28,7 +28,7 @@ def write(folder: Path, subject: str, values: dict[str, list[dict[str, Value]]],
         folder,
         Settings(
             split=split,
-            suites={"answers": Asked(source="", families=FAMILIES)},
+            suites={"answers": Asked(source="", families=dict.fromkeys([*FAMILIES, *values], ""))},
             subjects={subject: Subject(fingerprint=subject, card=card)},
             starts=[Start.now("duologue eval <by hand>")],
         ),
@@ -113,6 +113,8 @@ def test_the_gate_knows_which_way_is_better(tmp_path: Path) -> None:
     assert gate(found, ["answers.right=51"]) == ["me: answers.right is 50.0, below 51 (20 cases)"]
     (slow,) = gate(found, ["answers.right=1", "answers.context.latency_p50=0.3"])
     assert "answers.context.latency_p50 is 0.40, above 0.3" in slow
+    held = contents(write(tmp_path / "held", "me", {"noise-0.5": turns(9, 10)}))
+    assert gate(held, ["answers.noise-0.5.right=91"]) == ["me: answers.noise-0.5.right is 90.0, below 91 (10 cases)"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from duologue.eval.results import Asked, Settings, Start, Subject, remember, wri
 from duologue.eval.suites.base import Mark, Measure, Row
 from duologue.systems.base import SystemCard
 
-VOID = {"meta", "circle", "line", "path"}
+VOID = {"meta", "circle", "line", "path", "rect"}
 
 
 class Balanced(HTMLParser):
@@ -68,7 +68,11 @@ def folder(tmp_path: Path) -> Path:
             subject=subject,
             family=family,
             case=f"{family}/{index}",
-            values={"turns": 1, "right": subject == "box", "latency": 0.3, "category": "plus"},
+            values={
+                **{"turns": 1, "right": subject == "box", "latency": 0.3, "category": "plus"},
+                **{"question_words": 4, "question_errors": family == "context"},
+                **{"wait_audio": 0.3, "wait_computing": 0.01 if subject == "box" else -0.5},
+            },
             detail={"voice": "espeak/en", "turns": [{"user": "what is <two>", "said": "four", "latency": 0.3}]},
             marks=marks,
             audio="talk.flac" if index == 0 else None,
@@ -94,6 +98,25 @@ def test_the_page_holds_all_it_needs(folder: Path) -> None:
     assert "100 <small>[68, 100]</small>" in page and "category: plus" in page
     assert page.count("data:audio/mpeg;base64,") == 4  # one of each family with each subject
     assert "duologue eval box echo" in page and "prefers-color-scheme: dark" in page
+
+
+def test_what_a_reply_waits_for_is_one_bar_a_subject(folder: Path) -> None:
+    write(folder)
+    page = (folder / "report.html").read_text()
+    bars = page[page.index("What a reply waits for") : page.index("Family by family")]
+    box, echo = (bars[bars.index(f'"label">{name}<') :].split("</svg>")[0] for name in ("box", "echo"))
+    assert "for more of the audio: 300 ms" in box and "for other computing: 10 ms" in box and ">310</text>" in box
+    assert 'width="85.16%"' in box  # 300 of 310 ms, the longest bar, which leaves room for its sum
+    assert 'width="0.00%"' in echo and ">-200</text>" in echo
+    assert "waits for silence" not in bars  # nobody is a cascade here
+
+
+def test_a_recogniser_s_own_error_stands_beside_what_rests_on_it(folder: Path) -> None:
+    section = contents(folder).sections[0]
+    right = next(measure for measure in section.measures if measure.name == "right")
+    grid = section.by_family(right)
+    assert grid[0][-1].startswith("WER of the questions")
+    assert {line[0]: line[-1].split(" ")[0] for line in grid[1:3]} == {"unseen-voices": "0", "context": "25"}
 
 
 def test_the_summary_says_the_same_in_text_and_for_programs(folder: Path) -> None:

@@ -16,6 +16,7 @@ from duologue.eval.folder import CaseFolder, export
 from duologue.eval.results import RESULTS, Settings, read_rows, read_settings
 from duologue.eval.runner import Wanted, drawn, run
 from duologue.eval.suites.base import Row
+from duologue.systems.base import SystemCard
 from duologue.systems.floors import Echo, NeverTalk
 
 TALKS = Wanted(ToySuite, ("tone", "silence"))
@@ -108,6 +109,36 @@ def test_what_cannot_be_asked_is_said(tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text("{}\n")
     with pytest.raises(DataError, match=r"results\.jsonl:1"):
         hold(tmp_path)
+
+
+def test_a_suite_may_be_given_again_for_other_families(tmp_path: Path) -> None:
+    wanted = [Wanted(ToySuite, ("tone",)), Wanted(ToySuite, ("silence",)), Wanted(ToySuite, ("tone", "tone-long"))]
+    settings, rows = run([Echo()], wanted, tmp_path)
+    assert [row.case for row in rows] == ["tone/0", "tone/1", "silence/0", "tone-long/0", "tone-long/1"]
+    assert list(settings.suites["toy"].families) == ["tone", "silence", "tone-long"]
+    assert settings.suites["toy"].families["tone-long"] == "a long tone"
+    _, more = run([Echo()], [Wanted(ToySuite), Wanted(ToySuite, ("tone-long",))], tmp_path / "all", cases=1)
+    assert [row.family for row in more] == ["tone", "silence", "broken", "fatal", "tone-long"]
+    export(drawn([TALKS], "dev")["toy"], tmp_path / "mine")
+    with pytest.raises(ConfigError, match="toy is asked for with cases of two places"):
+        run([Echo()], [TALKS, Wanted(ToySuite, folder=tmp_path / "mine")], tmp_path)
+
+
+class Patient(ToySuite):
+    default_cases = 4
+    reference_cases = 2
+
+
+class Mine(Echo):
+    card = SystemCard(name="mine", hears=("features",))
+
+
+def test_references_are_held_on_fewer_cases_unless_told(tmp_path: Path) -> None:
+    wanted = [Wanted(Patient, ("tone",))]
+    _, rows = run([Echo(), Mine()], wanted, tmp_path)
+    assert [row.subject for row in rows] == ["echo"] * 2 + ["mine"] * 4
+    _, rows = run([Echo(), Mine()], wanted, tmp_path, cases=3)
+    assert [row.subject for row in rows] == ["echo"] * 3 + ["mine"] * 4
 
 
 def test_exported_cases_are_held_as_if_drawn(tmp_path: Path) -> None:

@@ -9,26 +9,36 @@ from typing import ClassVar
 import numpy as np
 
 from duologue.errors import DataError
-from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite
+from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Stack, Suite
 from duologue.systems.base import System
 
 TONE = 0.3 * np.sin(2 * np.pi * 440 * np.arange(3200) / 16000).astype(np.float32)  # 0.2 s
 
 
 class ToySuite(Suite):
-    """Cases of "tone" and "silence" are held; number 1 of "broken" raises, and of "fatal" ends its process."""
+    """Cases of "tone" and "silence" are held; number 1 of "broken" raises, and of "fatal" ends its process.
+
+    "tone-long" is held only where it is asked for.
+    """
 
     name = "toy"
     title = "A toy"
     default_cases = 2
     groups = ("colour",)
+    stacks = (Stack(title="A reply", parts=("before", "after")),)
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure(name="replied", title="replied", kind="share", unit="%", scale=100),
-        Measure(name="late", title="latency", kind="median", unit="s", digits=2, better="lower"),
+        Measure(name="late", title="latency", kind="median", unit="s", digits=2, better="lower", beside="even"),
+        Measure(name="even", title="even cases", kind="share", unit="%", scale=100, better=None),
+        Measure(name="before", title="waits", kind="mean", unit="ms", scale=1000),
+        Measure(name="after", title="works", kind="mean", unit="ms", scale=1000),
     )
 
     def families(self) -> dict[str, str]:
         return {"tone": "a tone", "silence": "nothing", "broken": "cannot be held", "fatal": "kills"}
+
+    def variant(self, family: str) -> str | None:
+        return "a long tone" if family == "tone-long" else None
 
     def draw(self, family: str, index: int) -> Case:
         pcm = np.zeros(3200, np.float32) if family == "silence" else TONE

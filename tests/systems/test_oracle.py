@@ -9,7 +9,7 @@ import pytest
 
 from duologue.audio.vad import speech_bounds
 from duologue.systems import registry
-from duologue.systems.base import Event, Pcm, Reply, SpokenWord, System, TextWord, Turn
+from duologue.systems.base import Event, HeardWord, Pcm, Reply, SpokenWord, System, TextWord, Turn
 from duologue.systems.oracle import GAP_SECONDS, Cue, OracleSystem, expect
 from duologue.systems.playback import Sound
 
@@ -74,6 +74,15 @@ def test_it_replies_a_gap_after_the_last_sound_to_the_sample(oracle: OracleSyste
     words = [event for event in events if isinstance(event, SpokenWord)]
     assert [word.time for word in words] == pytest.approx([start, start + 0.5, start + 1], abs=1e-3)
     assert turns(events) == ["user_started", "user_stopped", "reply_started", "reply_ended"]
+
+
+def test_it_tells_the_words_that_it_was_told_of_once_they_are_said(oracle: OracleSystem) -> None:
+    first, second = sound(0.5), sound(0.4)
+    expect(oracle, [Cue(first, "yes", words="is it so"), Cue(second, "no")])
+    _, events = hold(oracle, (0.5, first), (4.0, second))
+    heard = [event for event in events if isinstance(event, HeardWord)]
+    assert [event.word for event in heard] == ["is", "it", "so"]
+    assert all(1.0 <= event.time <= 1.0 + 0.08 + 1e-6 for event in heard)
 
 
 def test_a_pause_inside_a_cue_is_waited_for(oracle: OracleSystem) -> None:

@@ -8,20 +8,13 @@ from pathlib import Path
 
 from duologue.errors import DataError
 from duologue.eval.figures import ALL, Cells, SuiteFigures, heading, summarise, text
+from duologue.eval.metrics import Interval
 from duologue.eval.results import Settings, ordered, read_rows, read_settings
 from duologue.eval.suites import find
 from duologue.eval.suites.base import Measure, Row, Suite
 
 Grid = list[list[str]]
 """A table as text, its first row the head."""
-
-REFERENCES = {
-    "never-talk": "floor",
-    "always-talk": "floor",
-    "echo": "floor",
-    "oracle": "ceiling",
-}
-"""Subjects that are there to be compared with."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +56,15 @@ class Section:
         return grid
 
     def by_family(self, measure: Measure) -> Grid:
-        """A measure family by family, then group by group, subjects side by side."""
+        """A measure family by family, then group by group, subjects side by side and what belongs beside them."""
         figures = self.figures
-        return [
-            ["", *self.subjects],
-            *([name, *self._line(figures.families, measure, name)] for name in self.families(measure)),
-            *([name, *self._line(figures.groups, measure, name)] for name in self.groups(measure)),
-        ]
+        beside = [other for other in self.measures if other.name == measure.beside]
+        grid = [["", *self.subjects, *map(title, beside)]]
+        for cells, names in ((figures.families, self.families(measure)), (figures.groups, self.groups(measure))):
+            for name in names:
+                shared = [text(other, _shared(cells, other, name)) for other in beside]
+                grid.append([name, *self._line(cells, measure, name), *shared])
+        return grid
 
     def _line(self, cells: Cells, measure: Measure, name: str) -> list[str]:
         found = [cells.get(subject, {}).get(name) for subject in self.subjects]
@@ -124,6 +119,13 @@ def title(measure: Measure) -> str:
     """A measure's heading with its direction, and a mark where a recogniser's own errors are in it."""
     arrow = {"higher": " ↑", "lower": " ↓", None: ""}[measure.better]
     return f"{heading(measure)}{arrow}{' *' if measure.recognised else ''}"
+
+
+def _shared(cells: Cells, measure: Measure, name: str) -> Interval | None:
+    """A figure that is the same for every subject, of the one who was held on most cases."""
+    figures = [mine[name].figures for mine in cells.values() if name in mine]
+    found = [one[measure.name] for one in figures if measure.name in one]
+    return max(found, key=lambda interval: interval.count, default=None)
 
 
 def _named(cells: Cells, measure: Measure) -> list[str]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 
-from duologue.eval.report.contents import REFERENCES, Contents, Section, title
+from duologue.eval.report.contents import Contents, Section, title
 from duologue.eval.report.conversations import Room, conversations
 from duologue.eval.report.html import names, table, words
-from duologue.eval.report.plots import colours, intervals, legend
+from duologue.eval.report.plots import colours, intervals, legend, stack
+from duologue.eval.results import REFERENCES
 
 EMBEDDED = 12_000_000  # bytes of conversations in a page; the rest lies beside it
 NOTES = (
@@ -59,12 +60,15 @@ def _header(contents: Contents, classes: Mapping[str, str]) -> str:
 
 
 def _section(section: Section, contents: Contents, classes: Mapping[str, str], room: Room) -> str:
+    stacked = {part for whole in section.suite.stacks for part in whole.parts}
     plots = [
         f"<details{' open' if place == 0 else ''}><summary>{escape(title(measure))}</summary>"
         f"{legend(section.subjects, classes)}{intervals(section, measure, classes)}<p></p>"
         f"{table(section.by_family(measure))}</details>"
         for place, measure in enumerate(section.measures)
+        if measure.name not in stacked
     ]
+    bars = "".join(stack(section, whole) for whole in section.suite.stacks)
     known = contents.settings.suites[section.suite.name].families
     talks = "".join(conversations(section, contents, classes, room))
     heard = (
@@ -74,7 +78,7 @@ def _section(section: Section, contents: Contents, classes: Mapping[str, str], r
     )
     return (
         f'<section id="{section.suite.name}"><h2>{escape(section.suite.title)}</h2>'
-        f"{table(section.overall())}<h3>Family by family</h3>{''.join(plots)}"
+        f"{table(section.overall())}{bars}<h3>Family by family</h3>{''.join(plots)}"
         f"<details><summary>What the families are</summary>{names(known)}</details>{heard}</section>\n"
     )
 

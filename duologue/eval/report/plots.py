@@ -10,8 +10,9 @@ import numpy as np
 
 from duologue.eval.figures import ALL, text
 from duologue.eval.metrics import Interval
-from duologue.eval.report.contents import REFERENCES, Section
-from duologue.eval.suites.base import Measure
+from duologue.eval.report.contents import Section
+from duologue.eval.results import REFERENCES
+from duologue.eval.suites.base import Measure, Stack
 
 LANE = 15  # pixels a subject
 COLOURS = 8  # then they begin again
@@ -63,6 +64,45 @@ def intervals(section: Section, measure: Measure, classes: Mapping[str, str]) ->
     )
     axis_row = f'<div class="row axis"><div></div><svg width="100%" height="16">{labels}</svg></div>'
     return f'<div class="plot">{"".join(parts)}{axis_row}</div>'
+
+
+def stack(section: Section, whole: Stack) -> str:
+    """Means that add up to a whole as one bar a subject, over all families; nothing where none was measured.
+
+    What is negative (a reply that begins too early) has no length and is in the sum that stands behind the bar.
+    """
+    parts = [measure for name in whole.parts for measure in section.measures if measure.name == name]
+    bars: dict[str, list[float]] = {}
+    for subject, cells in section.figures.families.items():
+        cell = cells.get(ALL) or next(iter(cells.values()))
+        found = [cell.figures.get(part.name) for part in parts]
+        if any(found):
+            bars[subject] = [one.value if one else 0.0 for one in found]
+    if not bars:
+        return ""
+    unit = parts[0]
+    longest = max(sum(max(0.0, one) for one in values) for values in bars.values()) or 1.0
+    rows = "".join(_bar(name, values, parts, longest) for name, values in bars.items())
+    items = "".join(f"<li>{dot(f's{place % COLOURS}')}{escape(part.title)}</li>" for place, part in enumerate(parts))
+    heading = escape(f"{whole.title}, mean in {unit.unit}")
+    return f'<h3>{heading}</h3><ul class="legend">{items}</ul><div class="plot">{rows}</div>'
+
+
+def _bar(subject: str, values: Sequence[float], parts: Sequence[Measure], longest: float) -> str:
+    start, drawn = 0.0, ""
+    for place, (value, part) in enumerate(zip(values, parts, strict=True)):
+        width = 88 * max(0.0, value) / longest  # percent; the sum stands in the rest
+        label = f"{part.title}: {value * part.scale:.{part.digits}f} {part.unit}"
+        drawn += (
+            f'<g class="s{place % COLOURS}"><title>{escape(label)}</title>'
+            f'<rect x="{start:.2f}%" y="3" width="{width:.2f}%" height="{LANE}"/></g>'
+        )
+        start += width
+    total = f"{sum(values) * parts[0].scale:.{parts[0].digits}f}"
+    return (
+        f'<div class="row"><div class="label">{escape(subject)}</div><svg width="100%" height="{LANE + 6}">{drawn}'
+        f'<text x="{start + 1:.2f}%" y="{LANE}" class="first">{total}</text></svg></div>'
+    )
 
 
 def axis(found: Sequence[Interval], measure: Measure) -> list[float]:

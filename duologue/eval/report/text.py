@@ -9,7 +9,8 @@ from rich import box
 from rich.table import Table
 
 from duologue.eval.figures import plain
-from duologue.eval.report.contents import REFERENCES, Contents, Grid, title
+from duologue.eval.report.contents import Contents, Grid, title
+from duologue.eval.results import REFERENCES
 
 PRINCIPAL = 3  # measures of a suite that the summary shows family by family; the page and the JSON have all
 NOTES = (

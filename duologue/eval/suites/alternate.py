@@ -9,10 +9,13 @@ import numpy as np
 
 from duologue.eval.converse import Record, Say, exchanges
 from duologue.eval.metrics import RATE, Pcm
-from duologue.eval.suites.answers import Turn
 from duologue.eval.suites.base import Case
+from duologue.eval.suites.turn import Turn, turns_of
 from duologue.systems.base import System
-from duologue.systems.oracle import Cue, expect
+from duologue.systems.oracle import expect
+
+KEPT_SECONDS = 60.0
+"""Of a long conversation, to be listened to."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,8 @@ class Question:
 
 def pool(case: Case) -> list[Question]:
     """The questions of a case whose facts and audio hold a pool of them, in its order."""
-    return [
-        Question(Turn.model_validate(turn), case.audio[f"question {place}"])
-        for place, turn in enumerate(case.facts.get("pool", ()))
-    ]
+    turns = turns_of(case, "pool") if "pool" in case.facts else []
+    return [Question(turn, case.audio[f"question {place}"]) for place, turn in enumerate(turns)]
 
 
 def alternate(
@@ -42,7 +43,7 @@ def alternate(
     shortest = min(len(question.sound) for question in questions) / RATE
     most = int(minutes * 60 / shortest) + 2
     order = [questions[int(rng.integers(len(questions)))] for _ in range(most)]
-    expect(system, [Cue(question.sound, question.turn.reply) for question in order])
+    expect(system, [question.turn.cue(question.sound) for question in order])
     reached = 0.0
 
     def script() -> Iterator[Say]:

@@ -3,6 +3,8 @@
 Each family changes one thing: the voice, the wording, the operands, the turns before, or what lies between voice and
 listener (`conditions`), the last for synthetic and for real speakers alike. Families under a condition ask the very
 questions of "unseen-voices" and "real-words", in the same voices, so that what the condition costs is seen on pairs.
+Figures are told apart by who speaks: a recogniser that hears one synthesiser's voices badly loses there what says
+little about cascades, so what pocketsphinx makes of the questions (whole, without noise) stands beside each figure.
 
 A reply is judged on the text stream and, through a recogniser that is not ours, on its sound. The same recogniser hears
 true speech of the right reply (what it misses there is its own error), and the reply is judged as if it were to another
@@ -15,12 +17,13 @@ question, `content` the words that a right reply says (all of `reply` where it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from duologue.audio.vad import speech_bounds
 from duologue.data import domain
@@ -32,54 +35,26 @@ from duologue.errors import DataError
 from duologue.eval.converse import Record, Say, converse
 from duologue.eval.metrics import Pcm, word_errors
 from duologue.eval.questions import FAMILIES, REAL, QuestionDrawer
-from duologue.eval.recognize import GeneralRecognizer, Recognizer, domain_recognizer, normalize
-from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
+from duologue.eval.recognize import Recognizer, domain_recognizer, general_recognizer, question_recognizer
+from duologue.eval.suites.base import Case, Measure, Outcome, Stack, Suite, Value
 from duologue.eval.suites.conditions import CONDITIONS, FAST_RATE, SLOW_RATE, SNR_DB, changed, noise_below, over
+from duologue.eval.suites.marks import turn_marks
+from duologue.eval.suites.measures import mean, percent, seconds
+from duologue.eval.suites.turn import Turn, roles, turns_of
+from duologue.eval.waits import PARTS, waits
 from duologue.systems.base import System
-from duologue.systems.oracle import Cue, OracleSystem, expect
+from duologue.systems.oracle import expect
 
 RATES = {"fast": FAST_RATE, "slow": SLOW_RATE}
 
 
 def _share(name: str, title: str, over: str = "turns", **more: Any) -> Measure:
-    return Measure(name=name, title=title, kind="share", over=over, unit="%", scale=100, **more)
+    return percent(name, title, over=over, **more)
 
 
-def _errors(name: str, title: str, of: str, **more: Any) -> Measure:
+def _errors(name: str, title: str, of: str, better: Any = "lower", **more: Any) -> Measure:
     over = of.replace("errors", "words")
-    return Measure(name=name, title=title, kind="ratio", of=of, over=over, unit="%", scale=100, better="lower", **more)
-
-
-def _time(name: str, title: str, kind: Literal["median", "p90"], of: str, **more: Any) -> Measure:
-    return Measure(name=name, title=title, kind=kind, of=of, better="lower", **more)
-
-
-class Turn(BaseModel):
-    """A question and the right reply to it; `ends` are seconds to the last sound of the dry voice in the question.
-
-    The fields but the last are those of an `Exchange`; without a `key` the reply is judged by its `content` alone.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    reply: str
-    user: str = ""
-    content: str = ""
-    category: str = "own"
-    key: str = ""
-    wording: str = ""
-    leans: bool = False
-    ends: float | None = None
-
-    def right(self, said: str) -> bool:
-        """Whether lower-case words answer the question; where nothing is to be said, whether nothing was."""
-        if not self.reply:
-            return not said
-        if not self.key:
-            return f" {normalize(self.content or self.reply)} " in f" {normalize(said)} "
-        return domain.judge(said, Exchange(self.user, self.reply, self.category, self.key, self.wording, self.content))
-
-
-_TURNS = TypeAdapter(list[Turn])
+    return Measure(name=name, title=title, kind="ratio", of=of, over=over, unit="%", scale=100, better=better, **more)
 
 
 class Heard(BaseModel):
@@ -98,6 +73,7 @@ class Heard(BaseModel):
     by_chance: bool | None
     latency: float | None = Field(description="s")
     compute: float | None = Field(description="s")
+    waits: dict[str, float] = Field(description="s, by part")
 
 
 class AnswersSuite(Suite):
@@ -108,19 +84,28 @@ class AnswersSuite(Suite):
     default_cases = 6
     groups = ("speakers", "category")
     measures: ClassVar[tuple[Measure, ...]] = (
-        _share("right", "right in text"),
-        _share("right_spoken", "right as spoken", recognised=True),
+        _share("right", "right in text", beside="wer_question"),
+        _share("right_spoken", "right as spoken", recognised=True, beside="right_true"),
         _share("right_true", "true speech, same judge", recognised=True, better=None),
         _share("chance", "right for another question", of="by_chance", better=None),
         _share("replied", "replied"),
         _share("right_leaning", "right where it leans on the turn before", over="leaning"),
-        _time("latency_p50", "latency p50", "median", "latency", unit="s", digits=2),
-        _time("latency_p90", "latency p90", "p90", "latency", unit="s", digits=2),
-        _time("compute_p50", "added by computing, p50", "median", "compute", unit="ms", scale=1000),
-        _errors("wer_heard", "WER of what it heard", "heard_errors"),
-        _errors("wer_spoken", "WER of its speech", "spoken_errors", recognised=True),
+        seconds("latency_p50", "latency p50", "median", "latency"),
+        seconds("latency_p90", "latency p90", "p90", "latency"),
+        seconds("compute_p50", "added by computing, p50", "median", "compute", unit="ms", scale=1000, digits=0),
+        *(mean(f"wait_{name}", what, 0, "lower", unit="ms", scale=1000) for name, what in PARTS.items()),
+        _errors("wer_heard", "WER of what it heard", "heard_errors", beside="wer_question"),
+        _errors("wer_question", "WER of the questions, pocketsphinx", "question_errors", None, recognised=True),
+        _errors("wer_spoken", "WER of its speech", "spoken_errors", recognised=True, beside="wer_true"),
         _errors("wer_true", "WER of true speech", "true_errors", recognised=True),
-    )  # fmt: skip
+    )
+    stacks = (
+        Stack(title="What a reply waits for, from the user's last sound on", parts=tuple(f"wait_{p}" for p in PARTS)),
+    )
+
+    def __init__(self, split: Split = "dev", speech: Path | None = None) -> None:
+        super().__init__(split, speech)
+        self._transcripts: dict[str, str] = {}
 
     @cached_property
     def drawer(self) -> QuestionDrawer:
@@ -145,38 +130,51 @@ class AnswersSuite(Suite):
         rng = np.random.default_rng([index, len(family)])
         recordings = self.drawer.recordings
         audio, turns = {}, []
-        for role, exchange, dry in zip(_roles(len(drawn.speech)), drawn.exchanges, drawn.speech, strict=True):
+        for role, exchange, dry in zip(roles(len(drawn.speech)), drawn.exchanges, drawn.speech, strict=True):
             audio[role] = changed(dry, condition, rng, recordings.rooms if recordings else [])
             bounds = speech_bounds(dry)
             ends = None if bounds is None else round(bounds[1] * len(audio[role]) / len(dry), 3)
-            turns.append(Turn(**_plain(exchange), leans=bool(exchange.history), ends=ends))
+            turns.append(Turn.of(exchange, ends))
         if condition in SNR_DB:
             dry = drawn.speech[0]
             audio["noise"] = noise_below(dry, SNR_DB[condition], rng, recordings.noises if recordings else [])
         facts = {
             "voice": drawn.voice,
-            "speakers": "real" if real or family == REAL else "synthetic",
+            "speakers": "people" if real or family == REAL else drawn.voice.partition("/")[0],
             "category": drawn.exchanges[0].category if len(turns) == 1 else "dialogue",
-            "turns": [turn.model_dump() for turn in turns],
-            "other": Turn(**_plain(_another(rng, self.split, drawn.exchanges))).model_dump(),
+            "turns": [turn.fact() for turn in turns],
+            "other": Turn.of(_another(rng, self.split, drawn.exchanges)).fact(),
         }
         return Case(family, f"{family}/{index}", audio, facts)
 
     def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
-        turns = _turns(case)
-        questions = [case.audio[role] for role in _roles(len(turns))]
-        expect(system, [Cue(pcm, turn.reply) for pcm, turn in zip(questions, turns, strict=True)])
+        turns = turns_of(case)
+        missing = [role for role in roles(len(turns)) if role not in case.audio]
+        if missing or not turns:
+            what = ", ".join(missing) or "turn"
+            raise DataError(f"case {case.name} needs a turn and audio for each, but has no {what}")
+        questions = [case.audio[role] for role in roles(len(turns))]
+        expect(system, [turn.cue(pcm) for pcm, turn in zip(questions, turns, strict=True)])
         noise = case.audio.get("noise")
         record = converse(over(system, noise), [Say(pcm) for pcm in questions], seed)
         other = Turn(**case.facts["other"]) if "other" in case.facts else None
-        recognizer = domain_recognizer() if all(turn.key for turn in turns) else _general()
+        known = all(turn.key for turn in turns)
+        recognizer = domain_recognizer() if known else general_recognizer()
         heard = [_judge(record, index, turn, other, recognizer) for index, turn in enumerate(turns)]
         values = _values(turns, heard)
-        if isinstance(system, OracleSystem):  # is told and hears nothing
-            values |= {"heard_words": 0, "heard_errors": 0}
+        asked = zip(turns, roles(len(turns)), strict=True)
+        values |= _wer("question", [(turn.user, self._asked(case, role, known)) for turn, role in asked if turn.user])
         values |= {name: case.facts.get(name) for name in self.groups}
         detail = {"voice": case.facts.get("voice"), "turns": [one.model_dump(exclude_none=True) for one in heard]}
-        return Outcome(values, detail, _marks(record, heard), _as_heard(record.audio, noise))
+        return Outcome(values, detail, turn_marks(record, *_labels(heard)), _as_heard(record.audio, noise))
+
+    def _asked(self, case: Case, role: str, known: bool) -> str:
+        """What pocketsphinx hears in a question that it is given whole and without noise; once for all systems."""
+        key = f"{case.name} {role}"
+        if key not in self._transcripts:
+            recognizer = question_recognizer() if known else general_recognizer()
+            self._transcripts[key] = recognizer.transcribe(case.audio[role])
+        return self._transcripts[key]
 
 
 def _judge(record: Record, index: int, turn: Turn, other: Turn | None, recognizer: Recognizer) -> Heard:
@@ -198,6 +196,7 @@ def _judge(record: Record, index: int, turn: Turn, other: Turn | None, recognize
         by_chance=None if other is None else other.right(said),
         latency=None if sound is None else sound[0] - asked,
         compute=None if sound is None else record.lag(sound[0]),
+        waits=waits(record, index),
     )
 
 
@@ -217,15 +216,19 @@ def _values(turns: Sequence[Turn], heard: Sequence[Heard]) -> dict[str, Value]:
         "latency": _median([one.latency for one in heard]),
         "compute": _median([one.compute for one in heard]),
     }
-    for name, pairs in {
-        "heard": [(one.user, one.heard) for one in heard if one.user],
-        "spoken": [(one.said, one.transcript) for one in heard if one.said],
-        "true": [(one.reply, one.true_transcript) for one in heard if one.reply],
-    }.items():
-        found = word_errors(*zip(*pairs, strict=True)) if pairs else None
-        values[f"{name}_words"] = found.words if found else 0
-        values[f"{name}_errors"] = found.substitutions + found.deletions + found.insertions if found else 0
-    return values
+    for part in PARTS:
+        times = [one.waits[part] for one in heard if part in one.waits]
+        values[f"wait_{part}"] = float(np.mean(times)) if times else None
+    values |= _wer("heard", [(one.user, one.heard) for one in heard if one.user])
+    values |= _wer("spoken", [(one.said, one.transcript) for one in heard if one.said])
+    return values | _wer("true", [(one.reply, one.true_transcript) for one in heard if one.reply])
+
+
+def _wer(name: str, pairs: Sequence[tuple[str, str]]) -> dict[str, Value]:
+    """Words, and errors in them, of (right, heard) texts."""
+    found = word_errors(*zip(*pairs, strict=True)) if pairs else None
+    errors = found.substitutions + found.deletions + found.insertions if found else 0
+    return {f"{name}_words": found.words if found else 0, f"{name}_errors": errors}
 
 
 def _median(times: Sequence[float | None]) -> float | None:
@@ -233,15 +236,8 @@ def _median(times: Sequence[float | None]) -> float | None:
     return float(np.median(found)) if found else None
 
 
-def _marks(record: Record, heard: Sequence[Heard]) -> list[Mark]:
-    marks = []
-    for index, one in enumerate(heard):
-        start, end = record.sounds[index]
-        marks.append(Mark(channel="user", start=start, end=end, label=one.user))
-        sound = record.reply_sound(index)
-        if sound is not None:
-            marks.append(Mark(channel="system", start=sound[0], end=sound[1], label=one.said or one.transcript))
-    return marks
+def _labels(heard: Sequence[Heard]) -> tuple[list[str], list[str]]:
+    return [one.user for one in heard], [one.said or one.transcript for one in heard]
 
 
 def _as_heard(audio: Pcm, noise: Pcm | None) -> Pcm:
@@ -251,38 +247,12 @@ def _as_heard(audio: Pcm, noise: Pcm | None) -> Pcm:
     return np.stack((np.clip(audio[0] + np.resize(noise, audio.shape[1]), -1, 1), audio[1]))
 
 
-def _turns(case: Case) -> list[Turn]:
-    try:
-        turns = _TURNS.validate_python(case.facts.get("turns"))
-    except ValidationError as error:
-        where = ".".join(map(str, ("turns", *error.errors()[0]["loc"])))
-        raise DataError(f"case {case.name}: facts.{where}: {error.errors()[0]['msg']}") from error
-    missing = [role for role in _roles(len(turns)) if role not in case.audio]
-    if missing or not turns:
-        raise DataError(f"case {case.name} needs a turn and audio for each, but has no {', '.join(missing) or 'turn'}")
-    return turns
-
-
-def _roles(count: int) -> list[str]:
-    return ["question", *(f"question {number}" for number in range(2, count + 1))][:count]
-
-
-def _plain(exchange: Exchange) -> Mapping[str, str]:
-    names = ("user", "reply", "category", "key", "wording", "content")
-    return {name: getattr(exchange, name) for name in names}
-
-
 def _another(rng: np.random.Generator, split: Split, exchanges: Sequence[Exchange]) -> Exchange:
     """A question to which none of these replies is right."""
     while True:
         other = domain.sample(rng, split, held="none")
         if other.reply and not any(domain.judge(exchange.reply, other) for exchange in exchanges):
             return other
-
-
-@lru_cache(maxsize=1)
-def _general() -> GeneralRecognizer:
-    return GeneralRecognizer()
 
 
 @lru_cache(maxsize=4096)

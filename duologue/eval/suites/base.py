@@ -34,6 +34,8 @@ class Measure(BaseModel):
         name: of the value in a row, and of the figure in `suite.family.name`.
         better: which way is better; None where neither is.
         recognised: it rests on a recogniser, whose own error is shown beside it.
+        beside: the name of another measure, which is about the cases and the same for every subject, to be shown with
+            this one: what a recogniser makes of true speech, say.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,11 +50,20 @@ class Measure(BaseModel):
     digits: int = 0
     better: Literal["higher", "lower"] | None = "higher"
     recognised: bool = False
+    beside: str = ""
 
     @property
     def value(self) -> str:
         """The name of the row's value."""
         return self.of or self.name
+
+
+class Stack(BaseModel):
+    """Means in one unit that add up to a whole, drawn as one bar a subject: the names of their measures, in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    title: str
+    parts: tuple[str, ...]
 
 
 class Mark(BaseModel):
@@ -143,8 +154,11 @@ class Suite(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     measures: ClassVar[tuple[Measure, ...]]
+    stacks: ClassVar[tuple[Stack, ...]] = ()
     default_cases: ClassVar[int] = 10
     """Cases of each family where nobody says how many; chosen so that a whole report is done in half an hour."""
+    reference_cases: ClassVar[int] = 2
+    """The same for floors and ceilings, whose answer is known: what they are held for is to show what figures mean."""
     groups: ClassVar[tuple[str, ...]] = ()
     """Values of rows that are text (a category, say) by which figures of all families together are told apart too."""
     alone: ClassVar[bool] = False
@@ -157,6 +171,10 @@ class Suite(ABC):
     @abstractmethod
     def families(self) -> dict[str, str]:
         """The families that can be drawn here, and what each is."""
+
+    def variant(self, family: str) -> str | None:
+        """What a family is that is held only where it is asked for by name; None where there is none of that name."""
+        return None
 
     @abstractmethod
     def draw(self, family: str, index: int) -> Case:

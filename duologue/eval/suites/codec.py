@@ -31,20 +31,16 @@ from duologue.eval.metrics import RATE, Pcm, codebook_use, pesq, sound_bounds, s
 from duologue.eval.modelability import TokenModel
 from duologue.eval.prosody import compare_f0
 from duologue.eval.quality import lag, mel_distance
-from duologue.eval.recognize import GeneralRecognizer, Recognizer, domain_recognizer, normalize
-from duologue.eval.speakers import SHORTEST as VOICE_SECONDS
+from duologue.eval.recognize import Recognizer, domain_recognizer, general_recognizer, normalize
 from duologue.eval.speakers import similarity
 from duologue.eval.suites.base import Case, Measure, Outcome, Suite, Value
+from duologue.eval.suites.measures import mean
 from duologue.systems.base import System
 from duologue.systems.coders import CoderSystem, peers
 from duologue.systems.registry import is_named
 
 SHORTEST = 1.0  # seconds of a clip whose quality and intelligibility can be told
 LEARNED = 150  # clips of training voices, some six minutes, that the small language model hears about four times
-
-
-def _mean(name: str, title: str, digits: int = 2, better: Any = "higher", **more: Any) -> Measure:
-    return Measure(name=name, title=title, kind="mean", digits=digits, better=better, **more)
 
 
 def _words(name: str, title: str, of: str, recognizer: str, better: Any = "lower") -> Measure:
@@ -58,14 +54,14 @@ class CodecSuite(Suite):
 
     name = "codec"
     title = "Codecs: what of speech comes back"
-    default_cases = 6
+    default_cases = 4
     measures: ClassVar[tuple[Measure, ...]] = (
-        _mean("pesq", "PESQ-WB"),
-        _mean("stoi", "STOI", 3),
-        _mean("mel", "mel distance", 1, "lower", unit="dB"),
-        _mean("f0_rmse", "F0 RMSE", 0, "lower", unit="cents"),
-        _mean("f0_correlation", "F0 correlation"),
-        _mean("secs", "SECS"),
+        mean("pesq", "PESQ-WB"),
+        mean("stoi", "STOI", 3),
+        mean("mel", "mel distance", 1, "lower", unit="dB"),
+        mean("f0_rmse", "F0 RMSE", 0, "lower", unit="cents"),
+        mean("f0_correlation", "F0 correlation"),
+        mean("secs", "SECS"),
         _words("delta_wer_domain", "delta WER, domain", "domain_added", "domain"),
         _words("delta_wer_general", "delta WER, general", "general_added", "general"),
         _words("wer_domain", "WER of the original, domain", "domain_before", "domain", None),
@@ -74,10 +70,10 @@ class CodecSuite(Suite):
                 digits=2, better="lower"),
         Measure(name="model_kbps", title="model needs", kind="ratio", of="model_bits", over="model_seconds",
                 unit="kbit/s", scale=1e-3, digits=2, better="lower"),
-        _mean("codebook_use", "codes used", 0, unit="%", scale=100),
-        _mean("perplexity", "perplexity of a book", 0, None),
-        _mean("delay", "delay", 0, "lower", unit="ms"),
-        _mean("lag", "of it not on the card", 1, None, unit="ms"),
+        mean("codebook_use", "codes used", 0, unit="%", scale=100),
+        mean("perplexity", "perplexity of a book", 0, None),
+        mean("delay", "delay", 0, "lower", unit="ms"),
+        mean("lag", "of it not on the card", 1, None, unit="ms"),
         Measure(name="rtf", title="RTF", kind="ratio", of="compute", over="seconds", digits=3, better="lower"),
     )  # fmt: skip
 
@@ -139,13 +135,12 @@ class CodecSuite(Suite):
 def _sound(before: Pcm, after: Pcm) -> dict[str, Value]:
     """What is told by comparing two aligned sounds, as far as the first is long enough for it."""
     values: dict[str, Value] = {"mel": mel_distance(before, after), "lag": 1000 * lag(before, after)}
-    bounds, heard = sound_bounds(before), sound_bounds(after)
-    if bounds is None or heard is None:
+    values["secs"] = similarity(before, after)
+    bounds = sound_bounds(before)
+    if bounds is None or sound_bounds(after) is None:
         return values
     if bounds[1] - bounds[0] >= SHORTEST:
         values |= {"pesq": pesq(before, after), "stoi": stoi(before, after)}
-    if min(end - start for start, end in (bounds, heard)) >= VOICE_SECONDS:
-        values["secs"] = similarity(before, after)
     match = compare_f0(before, after)
     if match is not None:
         values |= {"f0_rmse": match.rmse, "f0_correlation": match.correlation}
@@ -184,6 +179,5 @@ def _corpus() -> list[Pcm]:
     return [drawer.draw("synthetic", index).pcm for index in range(LEARNED)]
 
 
-@lru_cache(maxsize=2)
 def _recognizer(name: str) -> Recognizer:
-    return domain_recognizer() if name == "domain" else GeneralRecognizer()
+    return domain_recognizer() if name == "domain" else general_recognizer()

@@ -7,6 +7,8 @@ is not asked. Times are signed and nothing is clipped or censored:
     latency             the reply's first sound minus the user's last, of one turn; negative where it began too early
     compute             what the machine adds to it in a live conversation (`Record.lag`); the rest is algorithmic
     false takeover      the system is heard between the beginning of a pause in a turn and the end of that turn
+    tried               interruptions and murmurs for which the system's reply lasted long enough; of the others (it
+                        never spoke, say) nothing is known, and they are counted nowhere else
     yield rate          the reply falls silent for 0.4 s after it was spoken over, before its own end would have come
     yield latency       from the interruption's first sound to the reply's last, where it yielded
     recovery            the reply after an interruption answers it, by a recogniser's transcript
@@ -24,28 +26,25 @@ audio "aside" for what is said to somebody else. Audio "sound" alone is not mean
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import ValidationError
 
-from duologue.data.splits import Split
 from duologue.errors import DataError
-from duologue.eval.converse import Record, Say, Span, converse
+from duologue.eval.converse import Record, Say, converse
 from duologue.eval.metrics import RATE, Pcm
-from duologue.eval.recognize import GeneralRecognizer, Recognizer, domain_recognizer
-from duologue.eval.suites.alternate import alternate, pool
-from duologue.eval.suites.answers import Turn
-from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
-from duologue.eval.suites.scenes import FAMILIES, Scenes
-from duologue.eval.turns import floor, heard_in, ipus
+from duologue.eval.recognize import general_recognizer
+from duologue.eval.suites.alternate import KEPT_SECONDS, alternate, pool
+from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Value
+from duologue.eval.suites.marks import speech_marks
+from duologue.eval.suites.measures import percent, seconds
+from duologue.eval.suites.scene_suite import SceneSuite
+from duologue.eval.suites.scenes import FAMILIES
+from duologue.eval.suites.turn import Turn, turn_of
+from duologue.eval.turns import floor, heard_in
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
 
-SOAK_MINUTES = 2.0
-KEPT_SECONDS = 60.0  # of a soak, to be listened to
 EARLY = 0.3  # seconds into the reply
 ENDING = 1.0  # seconds before a reply's own end, so that stopping can be told from ending
 LONGEST = 8.0  # seconds after which a reply is long enough to be spoken over late
@@ -53,70 +52,47 @@ HEARD = 10 * RATE  # samples of a reply that are transcribed; no right one is lo
 MARGIN = 0.2  # seconds by which the same reply may end sooner by itself
 
 
-def _share(name: str, title: str, **more: Any) -> Measure:
-    return Measure(name=name, title=title, kind="share", unit="%", scale=100, **more)
-
-
-def _time(name: str, title: str, kind: Literal["mean", "median", "p90"], of: str, **more: Any) -> Measure:
-    how = {"unit": "s", "digits": 2, "better": "lower", **more}
-    return Measure(name=name, title=title, kind=kind, of=of, **how)
-
-
 def _rate(name: str, title: str, **more: Any) -> Measure:
     return Measure(name=name, title=title, kind="ratio", over="minutes", unit="s/min", digits=1, **more)
 
 
-class DuplexSuite(Suite):
-    """Scripted scenes in two channels; `soak_minutes` is how long the one conversation of the soak lasts."""
+class DuplexSuite(SceneSuite):
+    """Scripted scenes in two channels."""
 
     name = "duplex"
+    long = "soak"
     title = "Full duplex: taking, holding and leaving the floor"
     default_cases = 6
     measures: ClassVar[tuple[Measure, ...]] = (
-        _share("response_rate", "responds", of="responded", over="turns"),
-        _time("latency_p50", "latency p50", "median", "latency"),
-        _time("latency_p90", "latency p90", "p90", "latency"),
-        _time("compute_p50", "added by computing, p50", "median", "compute", unit="ms", scale=1000, digits=0),
-        _share("early", "too early", over="turns", better="lower"),
-        _share("false_takeover", "takes over in the pause", better="lower"),
-        _share("yield_rate", "yields", of="yielded"),
-        _time("yield_latency_p50", "yield latency p50", "median", "yield_latency"),
-        _time("yield_latency_p90", "yield latency p90", "p90", "yield_latency"),
-        _share("recovery", "answers what interrupted it", of="recovered", recognised=True),
-        _time("recovery_latency_p50", "latency of that, p50", "median", "recovery_latency"),
-        _share("false_yield", "yields to a murmur", better="lower"),
-        _share("false_start", "speaks when not spoken to", of="started", better="lower"),
+        percent("response_rate", "responds", of="responded", over="turns"),
+        seconds("latency_p50", "latency p50", "median", "latency"),
+        seconds("latency_p90", "latency p90", "p90", "latency"),
+        seconds("compute_p50", "added by computing, p50", "median", "compute", unit="ms", scale=1000, digits=0),
+        percent("early", "too early", over="turns", better="lower"),
+        percent("false_takeover", "takes over in the pause", better="lower"),
+        percent("tried", "could be spoken over", better=None),
+        percent("yield_rate", "yields, where tried", of="yielded"),
+        seconds("yield_latency_p50", "yield latency p50", "median", "yield_latency"),
+        seconds("yield_latency_p90", "yield latency p90", "p90", "yield_latency"),
+        percent("recovery", "answers what interrupted it", of="recovered", recognised=True),
+        seconds("recovery_latency_p50", "latency of that, p50", "median", "recovery_latency"),
+        percent("false_yield", "yields to a murmur", better="lower"),
+        percent("false_start", "speaks when not spoken to", of="started", better="lower"),
         _rate("overlap", "overlap", of="overlap_s", better="lower"),
         _rate("gap", "gap", of="gap_s", better=None),
-        _time("soak_latency_p50", "soak latency p50", "mean", "soak_p50"),
-        _time("soak_latency_p90", "soak latency p90", "mean", "soak_p90"),
+        seconds("soak_latency_p50", "soak latency p50", "mean", "soak_p50"),
+        seconds("soak_latency_p90", "soak latency p90", "mean", "soak_p90"),
     )
-
-    def __init__(self, split: Split = "dev", speech: Path | None = None, soak_minutes: float = SOAK_MINUTES) -> None:
-        super().__init__(split, speech)
-        self.soak_minutes = soak_minutes
-
-    @cached_property
-    def scenes(self) -> Scenes:
-        """What draws the cases."""
-        return Scenes(self.split, self.speech)
-
-    @cached_property
-    def recognizer(self) -> Recognizer:
-        """What hears the words of a reply."""
-        return domain_recognizer()
 
     def families(self) -> dict[str, str]:
         return FAMILIES
 
     def draw(self, family: str, index: int) -> Case:
-        case = self.scenes.draw(family, index)
-        if family == "soak":
-            case.facts["minutes"] = self.soak_minutes
-        return case
-
-    def cases_at_most(self, family: str) -> int | None:
-        return 1 if family == "soak" else None
+        minutes = self.minutes(family)
+        if minutes is None:
+            return self.scenes.draw(family, index)
+        drawn = self.scenes.draw(self.long, index)
+        return Case(family, f"{family}/{index}", drawn.audio, {**drawn.facts, "minutes": minutes})
 
     def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
         if "pool" in case.facts:
@@ -129,31 +105,30 @@ class DuplexSuite(Suite):
 
     def _transcribe(self, pcm: Pcm, turn: Turn) -> str:
         """The words of a reply, by a recogniser that knows the domain where the right one is of it."""
-        recognizer = self.recognizer if turn.key else GeneralRecognizer()
+        recognizer = self.recognizer if turn.key else general_recognizer()
         return recognizer.transcribe(pcm[:HEARD])
 
     def _spoken_over(self, case: Case, system: System, seed: int) -> Outcome:
         """The question alone first, to learn how long the reply lasts; then again, with the user speaking over it."""
-        first, second = _turn(case, "turn"), _turn(case, "over") if "over" in case.facts else None
+        first, second = turn_of(case), turn_of(case, "over") if "over" in case.facts else None
         question, over = case.audio["question"], case.audio["over"]
-        expect(system, [Cue(question, first.reply)])
+        expect(system, [first.cue(question)])
         alone = converse(system, [Say(question)], seed)
         length = _length(alone)
         if length is None:
             detail = {**case.facts, "untried": "no reply that could be spoken over"}
-            return Outcome({}, detail, _marks(alone, ["question"]), alone.audio)
+            return Outcome({"tried": False}, detail, _marks(alone, ["question"]), alone.audio)
         delay = EARLY + (length - EARLY - ENDING) * float(case.facts.get("at", 0.0))
-        expect(
-            system, [Cue(question, first.reply), Cue(over, second.reply if second else "", yields=second is not None)]
-        )
+        expect(system, [first.cue(question), Cue(over, "") if second is None else second.cue(over, yields=True)])
         record = converse(system, [Say(question), Say(over, "reply_starts", delay)], seed)
         begin, finish = record.sounds[1]
         marks = _marks(record, ["question", "interruption" if second else "murmur"])
         detail = {**case.facts, "reply_s": round(length, 2), "delay_s": round(delay, 2)}
         if not heard_in(record, (begin - 0.3, begin + 0.1)):
-            return Outcome({}, {**detail, "untried": "the reply was over too soon"}, marks, record.audio)
+            untried = {**detail, "untried": "the reply was over too soon"}
+            return Outcome({"tried": False}, untried, marks, record.audio)
         stop = record.stopped(begin, begin - delay + length - MARGIN)
-        values: dict[str, Value] = _floor(record.audio)
+        values: dict[str, Value] = {"tried": True, **_floor(record.audio)}
         if stop is not None:
             marks.append(Mark(channel="system", start=stop, end=stop + 0.05, label="yields"))
         if second is None:
@@ -174,7 +149,7 @@ class DuplexSuite(Suite):
 def _asked(case: Case, system: System, seed: int) -> Outcome:
     """A question, perhaps with a pause in it."""
     question = case.audio["question"]
-    expect(system, [Cue(question, _turn(case, "turn").reply)])
+    expect(system, [turn_of(case).cue(question)])
     record = converse(system, [Say(question)], seed)
     marks = _marks(record, ["question"])
     values = {**_response(record), **_floor(record.audio)}
@@ -190,7 +165,7 @@ def _left_alone(case: Case, system: System, seed: int) -> Outcome:
     script, cues, labels = [], [], []
     if "question" in case.audio:
         script.append(Say(case.audio["question"]))
-        cues.append(Cue(case.audio["question"], _turn(case, "turn").reply))
+        cues.append(turn_of(case).cue(case.audio["question"]))
         labels.append("question")
     sound = case.audio["aside"] if "aside" in case.audio else case.audio["sound"]
     expect(system, [*cues, Cue(sound, "")])
@@ -268,19 +243,10 @@ def _length(alone: Record) -> float | None:
     return length
 
 
-def _turn(case: Case, name: str) -> Turn:
-    try:
-        return Turn.model_validate(case.facts.get(name, {"reply": ""}))
-    except ValidationError as error:
-        where = ".".join(map(str, (name, *error.errors()[0]["loc"])))
-        raise DataError(f"case {case.name}: facts.{where}: {error.errors()[0]['msg']}") from error
-
-
 def _marks(record: Record, labels: list[str]) -> list[Mark]:
     """What the user said and when the system spoke, for the time line."""
     said = [
         Mark(channel="user", start=start, end=end, label=label)
         for (start, end), label in zip(record.says, labels, strict=True)
     ]
-    spoken: list[Span] = [(record.start + start, record.start + end) for start, end in ipus(record.audio[1])]
-    return [*said, *(Mark(channel="system", start=start, end=end, label="speaks") for start, end in spoken)]
+    return [*said, *speech_marks(record)]

@@ -14,7 +14,6 @@ drawn: a question held in its middle, a complete question, a tale to listen to, 
 from __future__ import annotations
 
 import zlib
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,9 +32,12 @@ from duologue.eval.fullduplexbench import (
     user_end,
 )
 from duologue.eval.metrics import RATE, Pcm
-from duologue.eval.recognize import GeneralRecognizer, Recognizer, TimedWord, domain_recognizer
-from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
-from duologue.eval.suites.scenes import ASIDES, PAUSES, Scenes
+from duologue.eval.recognize import TimedWord, general_recognizer
+from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Value
+from duologue.eval.suites.marks import speech_marks
+from duologue.eval.suites.measures import mean, percent, seconds
+from duologue.eval.suites.scene_suite import SceneSuite
+from duologue.eval.suites.scenes import ASIDES, PAUSES
 from duologue.eval.turns import heard_in, ipus
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
@@ -46,46 +48,30 @@ BREAKS_IN = 1.5  # seconds after a question at which the next one breaks in
 TALE, BREATH = 4, 0.4  # sentences of a tale, and the seconds between them
 
 
-def _share(name: str, title: str, better: Any = "higher") -> Measure:
-    return Measure(name=name, title=title, kind="share", unit="%", scale=100, better=better, recognised=True)
+def _tor(name: str, title: str, better: Any = "higher") -> Measure:
+    return percent(name, title, better=better, recognised=True)
 
 
-class FullDuplexBenchSuite(Suite):
+class FullDuplexBenchSuite(SceneSuite):
     """Samples with a fixed user, by the benchmark's definitions."""
 
     name = "fdb"
     title = "Full-Duplex-Bench: its tasks by its definitions"
     default_cases = 6
     measures: ClassVar[tuple[Measure, ...]] = (
-        _share("pause_tor", "pause TOR", "lower"),
-        _share("pause_tor_file", "pause TOR, whole file", "lower"),
-        _share("turn_tor", "turn TOR"),
-        Measure(name="turn_latency", title="turn latency", kind="mean", unit="s", digits=2, better="lower"),
-        _share("backchannel_tor", "backchannel TOR", "lower"),
-        Measure(name="backchannels", title="backchannels", kind="mean", unit="/s", digits=3, better=None),
-        Measure(name="jsd", title="JSD", kind="mean", digits=3, better="lower"),
-        _share("interruption_tor", "interruption TOR"),
-        Measure(
-            name="interruption_latency", title="interruption latency", kind="mean", unit="s", digits=2, better="lower"
-        ),
-        Measure(name="stopped", title="stops", kind="share", unit="%", scale=100),
-        Measure(name="stop_latency", title="stop latency", kind="mean", unit="s", digits=2, better="lower"),
+        _tor("pause_tor", "pause TOR", "lower"),
+        _tor("pause_tor_file", "pause TOR, whole file", "lower"),
+        _tor("turn_tor", "turn TOR"),
+        seconds("turn_latency", "turn latency", "mean"),
+        _tor("backchannel_tor", "backchannel TOR", "lower"),
+        mean("backchannels", "backchannels", 3, None, unit="/s"),
+        mean("jsd", "JSD", 3, "lower"),
+        _tor("interruption_tor", "interruption TOR"),
+        seconds("interruption_latency", "interruption latency", "mean"),
+        percent("speaking", "speaks when broken into", better=None),
+        percent("stopped", "stops, where it speaks"),
+        seconds("stop_latency", "stop latency", "mean"),
     )
-
-    @cached_property
-    def scenes(self) -> Scenes:
-        """What draws the samples."""
-        return Scenes(self.split, self.speech)
-
-    @cached_property
-    def recognizer(self) -> Recognizer:
-        """What hears the words of systems that answer samples drawn here."""
-        return domain_recognizer()
-
-    @cached_property
-    def general_recognizer(self) -> Recognizer:
-        """What hears the words of systems that answer samples of others."""
-        return GeneralRecognizer()
 
     @classmethod
     def cases_in(cls, folder: Path) -> BenchmarkFolder:
@@ -150,7 +136,7 @@ class FullDuplexBenchSuite(Suite):
         told = zip(parts, replies, strict=True)
         expect(system, [Cue(part, reply, yields=place > 0) for place, (part, reply) in enumerate(told)])
         record = play(system, pcm, seed)
-        recognizer = self.recognizer if spans else self.general_recognizer
+        recognizer = self.recognizer if spans else general_recognizer()
         words = recognizer.transcribe_timed(record.audio[1])
         values = judged(case, record, words)
         detail = {**case.facts, "transcript": " ".join(word for word, _, _ in words), "words": words}
@@ -183,6 +169,7 @@ def judged(case: Case, record: Record, words: list[TimedWord]) -> dict[str, Valu
     return {
         "interruption_tor": takes_turn(after),
         "interruption_latency": None if still else latency(after, end),
+        "speaking": speaking,
         "stopped": stop is not None if speaking else None,
         "stop_latency": None if stop is None else stop - begin,
     }
@@ -204,5 +191,4 @@ def _marks(case: Case, record: Record) -> list[Mark]:
     label = case.facts["task"].replace("_", " ")
     spans = case.facts.get("spans") or [record.sounds[0]]
     marks = [Mark(channel="user", start=start, end=end, label=label) for start, end in spans]
-    spoken = ipus(record.audio[1])
-    return [*marks, *(Mark(channel="system", start=start, end=end, label="speaks") for start, end in spoken)]
+    return [*marks, *speech_marks(record)]

@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,8 +21,9 @@ import torch
 
 from duologue.errors import DataError
 from duologue.eval.metrics import RATE, Pcm
-from duologue.eval.suites.base import Case, Measure, Outcome, Suite, Value
-from duologue.eval.suites.scenes import Scenes
+from duologue.eval.suites.base import Case, Measure, Outcome, Value
+from duologue.eval.suites.measures import mean
+from duologue.eval.suites.scene_suite import SceneSuite
 from duologue.systems.base import System
 from duologue.systems.native import NativeSystem
 
@@ -34,7 +34,7 @@ QUIET = 3.0  # seconds between a user's questions, for the replies
 Round = Callable[[Sequence[Pcm]], None]
 
 
-class LoadSuite(Suite):
+class LoadSuite(SceneSuite):
     """Conversations at once on this machine at p99 below the frame."""
 
     name = "load"
@@ -42,17 +42,12 @@ class LoadSuite(Suite):
     default_cases = 1
     alone = True
     measures: ClassVar[tuple[Measure, ...]] = (
-        Measure(name="conversations", title="at once", kind="mean", better="higher"),
-        Measure(name="batched", title="at once, batched", kind="mean", better="higher"),
-        Measure(name="step_p50", title="one alone: step p50", kind="mean", unit="ms", digits=1, better="lower"),
-        Measure(name="step_p99", title="one alone: step p99", kind="mean", unit="ms", digits=1, better="lower"),
-        Measure(name="rtf", title="one alone: real-time factor", kind="mean", digits=3, better="lower"),
+        mean("conversations", "at once", 0),
+        mean("batched", "at once, batched", 0),
+        mean("step_p50", "one alone: step p50", 1, "lower", unit="ms"),
+        mean("step_p99", "one alone: step p99", 1, "lower", unit="ms"),
+        mean("rtf", "one alone: real-time factor", 3, "lower"),
     )
-
-    @cached_property
-    def scenes(self) -> Scenes:
-        """What draws the questions."""
-        return Scenes(self.split, self.speech)
 
     def families(self) -> dict[str, str]:
         return {"conversations": "questions and replies in turn, begun at different moments"}

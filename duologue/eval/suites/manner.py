@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from duologue.audio.augment import gain, speech_level
 from duologue.audio.files import load
@@ -36,15 +35,16 @@ from duologue.data.synthesize import speak
 from duologue.data.voices import NORMAL_PITCH, NORMAL_RATE, Voice, voices
 from duologue.errors import DataError
 from duologue.eval.converse import Say, converse
-from duologue.eval.metrics import RATE, Pcm, sound_bounds
+from duologue.eval.metrics import RATE, Pcm
 from duologue.eval.prosody import Prosody, compare_f0, correlation, prosody
 from duologue.eval.recognize import domain_recognizer
-from duologue.eval.speakers import SHORTEST, similarity
-from duologue.eval.suites.answers import Turn
+from duologue.eval.speakers import similarity
 from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
+from duologue.eval.suites.measures import mean, percent
+from duologue.eval.suites.turn import Turn, turn_of
 from duologue.systems.base import System
 from duologue.systems.coders import CoderSystem
-from duologue.systems.oracle import Cue, expect
+from duologue.systems.oracle import expect
 from duologue.systems.registry import is_named
 
 PACES = {"plain": NORMAL_RATE, "slow": 105, "slower than plain": 140, "faster than plain": 220, "fast": 280}
@@ -56,10 +56,6 @@ _SPREADS = {"f0": 0.08, "pace": 0.3, "level": 2.0, "voicing": 0.15}
 """Standard deviations over a case's manners (octaves, syllables a second, dB, share) below which they are alike."""
 
 
-def _mean(name: str, title: str, better: Any = "higher", digits: int = 2, **more: Any) -> Measure:
-    return Measure(name=name, title=title, kind="mean", better=better, digits=digits, **more)
-
-
 class MannerSuite(Suite):
     """What becomes of how something is said, in the content of the reply and in its prosody."""
 
@@ -67,20 +63,19 @@ class MannerSuite(Suite):
     title = "Manner: is it heard how things are said?"
     default_cases = 3
     measures: ClassVar[tuple[Measure, ...]] = (
-        Measure(name="right", title="right in text", kind="share", over="asked", unit="%", scale=100),
-        Measure(name="right_spoken", title="right as spoken", kind="share", over="asked", unit="%", scale=100,
-                recognised=True),
-        Measure(name="right_plain", title="right in text, said plainly", kind="share", unit="%", scale=100),
+        percent("right", "right in text", over="asked"),
+        percent("right_spoken", "right as spoken", over="asked", recognised=True),
+        percent("right_plain", "right in text, said plainly"),
         *(
             measure
             for name, title in (("f0", "F0"), ("pace", "pace"), ("level", "level"), ("voicing", "voicing"))
             for measure in (
-                _mean(f"{name}_follows", f"{title} follows"),
-                _mean(f"{name}_shuffled", f"{title} shuffled", None),
+                mean(f"{name}_follows", f"{title} follows"),
+                mean(f"{name}_shuffled", f"{title} shuffled", better=None),
             )
         ),
-        _mean("secs", "SECS"),
-        _mean("f0_rmse", "F0 RMSE", "lower", 0, unit="cents"),
+        mean("secs", "SECS"),
+        mean("f0_rmse", "F0 RMSE", 0, "lower", unit="cents"),
     )  # fmt: skip
 
     @cached_property
@@ -131,7 +126,7 @@ class MannerSuite(Suite):
             raise DataError(f"case {case.name} has no audio; it needs one a manner, the plain one first")
         if isinstance(system, CoderSystem):
             return _survives(case, system)
-        turn = _turn(case)
+        turn = turn_of(case)
         held = [_ask(system, name, pcm, turn, seed) for name, pcm in case.audio.items()]
         values: dict[str, Value] = {"asked": len(held)}
         if turn.reply:
@@ -182,21 +177,11 @@ class _Held:
 
 
 def _case(family: str, index: int, exchange: domain.Exchange, said: dict[str, Pcm]) -> Case:
-    names = ("user", "reply", "category", "key", "wording", "content")
-    turn = {name: getattr(exchange, name) for name in names}
-    return Case(family, f"{family}/{index}", said, {"turn": turn})
-
-
-def _turn(case: Case) -> Turn:
-    try:
-        return Turn.model_validate(case.facts.get("turn", {"reply": ""}))
-    except ValidationError as error:
-        where = ".".join(map(str, ("turn", *error.errors()[0]["loc"])))
-        raise DataError(f"case {case.name}: facts.{where}: {error.errors()[0]['msg']}") from error
+    return Case(family, f"{family}/{index}", said, {"turn": Turn.of(exchange).fact()})
 
 
 def _ask(system: System, name: str, pcm: Pcm, turn: Turn, seed: int) -> _Held:
-    expect(system, [Cue(pcm, turn.reply)])
+    expect(system, [turn.cue(pcm)])
     record = converse(system, [Say(pcm)], seed)
     span = record.reply_sound(0)
     sound = np.zeros(0, np.float32) if span is None else record.reply(span)
@@ -206,17 +191,13 @@ def _ask(system: System, name: str, pcm: Pcm, turn: Turn, seed: int) -> _Held:
 def _survives(case: Case, system: CoderSystem) -> Outcome:
     before, after = list(case.audio.values()), [system.play(pcm).pcm for pcm in case.audio.values()]
     values = _follows(case.name, before, after)
-    pairs = [(one, other) for one, other in zip(before, after, strict=True) if _long(one) and _long(other)]
-    matches = [found for one, other in zip(before, after, strict=True) if (found := compare_f0(one, other))]
-    values["secs"] = float(np.mean([similarity(*pair) for pair in pairs])) if pairs else None
+    pairs = list(zip(before, after, strict=True))
+    alike = [cosine for pair in pairs if (cosine := similarity(*pair)) is not None]
+    matches = [match for pair in pairs if (match := compare_f0(*pair))]
+    values["secs"] = float(np.mean(alike)) if alike else None
     values["f0_rmse"] = float(np.mean([match.rmse for match in matches])) if matches else None
     audio = np.stack([np.concatenate(before), np.concatenate(after)])
     return Outcome(values, {"manners": list(case.audio)}, audio=audio)
-
-
-def _long(pcm: Pcm) -> bool:
-    bounds = sound_bounds(pcm)
-    return bounds is not None and bounds[1] - bounds[0] >= SHORTEST
 
 
 def _follows(name: str, users: Sequence[Pcm], replies: Sequence[Pcm]) -> dict[str, Value]:

@@ -3,7 +3,7 @@
     context      a question that leans on the turn before ("and plus two"): the reply is right only for who remembers
     remember-N   a fact about the user ("my name is anna"), N other turns, then the question ("what is my name")
     remember-60s the same after a minute of silence
-    long         one conversation of minutes or hours: what changes from its first quarter to its last
+    long         one conversation of two minutes: what changes from its first quarter to its last; long-120 takes hours
 
 What is right is judged on the spoken reply: it names the fact, and no other of its kind. Who guesses is right once in
 as many times as there are facts of a kind; `chance` judges the reply by another fact. Of the long conversation:
@@ -20,29 +20,27 @@ from __future__ import annotations
 
 import zlib
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import psutil
 
 from duologue.data import domain
-from duologue.data.splits import Split
 from duologue.data.synthesize import speak
 from duologue.errors import DataError
-from duologue.eval.converse import Record, Say, converse
-from duologue.eval.recognize import Recognizer, domain_recognizer
-from duologue.eval.suites.alternate import alternate, pool
-from duologue.eval.suites.answers import Turn
-from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
-from duologue.eval.suites.scenes import Scenes, plain
+from duologue.eval.converse import Say, converse
+from duologue.eval.recognize import Recognizer
+from duologue.eval.suites.alternate import KEPT_SECONDS, alternate, pool
+from duologue.eval.suites.base import Case, Measure, Outcome, Value
+from duologue.eval.suites.marks import turn_marks
+from duologue.eval.suites.measures import percent, seconds
+from duologue.eval.suites.scene_suite import SceneSuite
+from duologue.eval.suites.turn import Turn, turn_of
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
 
-LONG_MINUTES = 2.0
 TURNS_BETWEEN = (0, 2, 8)
 SILENCE = 60  # seconds
-KEPT_SECONDS = 60.0  # of a long conversation, to be listened to
 MEGABYTE = 2**20
 
 FACTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
@@ -80,42 +78,25 @@ FACTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 """Kind -> how it is told, how it is asked, the right reply, and the facts of that kind."""
 
 
-class MemorySuite(Suite):
-    """Facts from before, and constancy; `long_minutes` is how long the one long conversation lasts."""
+class MemorySuite(SceneSuite):
+    """Facts from before, and constancy."""
 
     name = "memory"
+    long = "long"
     title = "Memory: what was said before, and constancy over hours"
     default_cases = 5
     measures: ClassVar[tuple[Measure, ...]] = (
-        Measure(name="right", title="right", kind="share", over="turns", unit="%", scale=100, recognised=True),
-        Measure(
-            name="chance", title="right for another", kind="share", unit="%", scale=100, better=None, recognised=True
-        ),
-        Measure(
-            name="latency_p50", title="latency p50", kind="median", of="latency", unit="s", digits=2, better="lower"
-        ),
-        Measure(name="replied", title="replied", kind="share", over="turns", unit="%", scale=100),
-        Measure(name="latency_drift", title="latency drift", kind="mean", unit="s", digits=2, better="lower"),
+        percent("right", "right", over="turns", recognised=True),
+        percent("chance", "right for another", better=None, recognised=True),
+        seconds("latency_p50", "latency p50", "median", "latency"),
+        percent("replied", "replied", over="turns"),
+        seconds("latency_drift", "latency drift", "mean"),
         Measure(name="right_drift", title="rightness drift", kind="mean", unit="%", scale=100, recognised=True),
         Measure(name="compute_p99", title="step p99", kind="mean", unit="ms", digits=1, better="lower"),
         Measure(name="compute_drift", title="step p99 drift", kind="mean", unit="ms", digits=1, better="lower"),
         Measure(name="memory", title="memory", kind="mean", unit="MB", better="lower"),
         Measure(name="growth", title="memory growth", kind="mean", unit="MB/h", digits=1, better="lower"),
     )
-
-    def __init__(self, split: Split = "dev", speech: Path | None = None, long_minutes: float = LONG_MINUTES) -> None:
-        super().__init__(split, speech)
-        self.long_minutes = long_minutes
-
-    @cached_property
-    def scenes(self) -> Scenes:
-        """What draws voices and questions."""
-        return Scenes(self.split, self.speech)
-
-    @cached_property
-    def recognizer(self) -> Recognizer:
-        """What hears the words of a reply to a question of the domain."""
-        return domain_recognizer()
 
     @cached_property
     def fact_recognizer(self) -> Recognizer:
@@ -133,17 +114,15 @@ class MemorySuite(Suite):
             "long": "one long conversation: last quarter beside first",
         }
 
-    def cases_at_most(self, family: str) -> int | None:
-        return 1 if family == "long" else None
-
     def draw(self, family: str, index: int) -> Case:
-        if family not in self.families():
+        minutes = self.minutes(family)
+        if minutes is None and family not in self.families():
             raise DataError(f"no family {family!r}; there are {', '.join(self.families())}")
         rng = np.random.default_rng([zlib.crc32(f"memory/{family}".encode()), zlib.crc32(self.split.encode()), index])
         name, how = f"{family}/{index}", family.partition("-")[2]
-        if family == "long":
+        if minutes is not None:
             audio, facts = self.scenes.pool(rng)
-            return Case(family, name, audio, {**facts, "minutes": self.long_minutes})
+            return Case(family, name, audio, {**facts, "minutes": minutes})
         if family == "context":
             return self._context(rng, name)
         silence = how.endswith("s")
@@ -160,7 +139,7 @@ class MemorySuite(Suite):
         facts |= {
             "voice": voice.key(),
             "told": told.format(x=fact),
-            "asked": turn.model_dump(exclude_none=True),
+            "asked": turn.fact(),
             "other": other,
             "rivals": [x for x in known if x != fact],
             "silence": SILENCE if silence else 0,
@@ -175,9 +154,8 @@ class MemorySuite(Suite):
             if second.history and not first.history:
                 break
         audio = {"told": speak(first.user, voice).pcm, "asked": speak(second.user, voice).pcm}
-        return Case(
-            "context", name, audio, {"voice": voice.key(), "told": first.user, "asked": plain(second), "pool": []}
-        )
+        facts = {"voice": voice.key(), "told": first.user, "asked": Turn.of(second).fact(), "pool": []}
+        return Case("context", name, audio, facts)
 
     def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
         if "minutes" in case.facts:
@@ -185,13 +163,14 @@ class MemorySuite(Suite):
         missing = [role for role in ("told", "asked") if role not in case.audio]
         if missing or "asked" not in case.facts:
             raise DataError(f"case {case.name} needs audio told and asked, and facts asked with the right reply")
-        turn = Turn.model_validate(case.facts["asked"])
+        turn = turn_of(case, "asked")
         between = pool(case)
-        first = domain.answer(case.facts["told"]) if turn.key else "okay"
+        told = case.facts.get("told", "")
+        first = domain.answer(told) if turn.key else "okay"
         script = [Say(case.audio["told"]), *(Say(question.sound) for question in between)]
         script.append(Say(case.audio["asked"], delay=0.5 + float(case.facts.get("silence", 0))))
-        cues = [Cue(case.audio["told"], first), *(Cue(question.sound, question.turn.reply) for question in between)]
-        expect(system, [*cues, Cue(case.audio["asked"], turn.reply)])
+        cues = [Cue(case.audio["told"], first, words=told), *(one.turn.cue(one.sound) for one in between)]
+        expect(system, [*cues, turn.cue(case.audio["asked"])])
         record = converse(system, script, seed)
         last = len(script) - 1
         recognizer = self.recognizer if turn.key else self.fact_recognizer
@@ -206,7 +185,8 @@ class MemorySuite(Suite):
             "replied": record.latency(last) is not None,
         }
         detail = {**case.facts, "said": record.text(record.turn(last)), "transcript": transcript}
-        return Outcome(values, detail, _marks(record, range(last + 1)), record.audio)
+        marks = turn_marks(record, ["question"] * len(script), ["reply"] * len(script))
+        return Outcome(values, detail, marks, record.audio)
 
     def _long(self, case: Case, system: System, seed: int) -> Outcome:
         """One conversation, of which each turn is judged as it goes and only the beginning is kept as sound."""
@@ -217,7 +197,7 @@ class MemorySuite(Suite):
         for question, record in alternate(system, pool(case), minutes, seed):
             if record.start < KEPT_SECONDS:
                 kept.append(record.audio)
-                marks += _marks(record, [0])
+                marks += turn_marks(record, ["question"], ["reply"])
             transcript = self.recognizer.transcribe(record.reply(record.turn(0)))
             rows.append(
                 {
@@ -269,14 +249,3 @@ def constancy(rows: list[dict[str, Any]]) -> dict[str, Value]:
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     return {name: round(value, 3) if isinstance(value, float) else value for name, value in row.items()}
-
-
-def _marks(record: Record, turns: Any) -> list[Mark]:
-    marks = []
-    for turn in turns:
-        start, end = record.sounds[turn]
-        marks.append(Mark(channel="user", start=start, end=end, label="question"))
-        sound = record.reply_sound(turn)
-        if sound is not None:
-            marks.append(Mark(channel="system", start=sound[0], end=sound[1], label="reply"))
-    return marks

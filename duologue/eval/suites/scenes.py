@@ -23,8 +23,8 @@ from duologue.data.synthesize import speak
 from duologue.data.voices import Voice, voices
 from duologue.errors import DataError
 from duologue.eval.metrics import Pcm
-from duologue.eval.suites.answers import Turn
 from duologue.eval.suites.base import Case
+from duologue.eval.suites.turn import Turn
 
 PAUSES = (0.5, 1.0, 2.0)  # seconds
 LONG_REPLY = 9  # words: long enough to be spoken over early, in its middle and late
@@ -143,7 +143,7 @@ class Scenes:
             if all(_unmoved(new, before) and _unmoved(before, new) for before in drawn):
                 drawn.append(new)
         audio = {f"question {number}": speak(exchange.user, voice).pcm for number, exchange in enumerate(drawn)}
-        return audio, {"voice": voice.key(), "pool": [plain(exchange) for exchange in drawn]}
+        return audio, {"voice": voice.key(), "pool": [Turn.of(exchange).fact() for exchange in drawn]}
 
     def _turn(self, rng: np.random.Generator) -> tuple[dict[str, Pcm], dict[str, Any]]:
         exchange, voice = self.question(rng), self.voice(rng)
@@ -167,7 +167,7 @@ class Scenes:
             while domain.understand(second.user, [first]).reply != second.reply:
                 second = self.question(rng)
         audio = {"question": speak(first.user, voice).pcm, "over": speak(second.user, voice).pcm}
-        return audio, {**facts(first, voice), "over": plain(second), "at": PLACES[how]}
+        return audio, {**facts(first, voice), "over": Turn.of(second).fact(), "at": PLACES[how]}
 
     def _backchannel(self, rng: np.random.Generator, index: int) -> tuple[dict[str, Pcm], dict[str, Any]]:
         exchange, voice = self.question(rng, LONG_REPLY), self.voice(rng)
@@ -206,15 +206,9 @@ class Scenes:
         return {"sound": at_level(pcm, float(rng.uniform(*HUSH_DBFS)))}, {"kind": "a quiet room"}
 
 
-def plain(exchange: Exchange) -> dict[str, Any]:
-    """An exchange as facts hold it."""
-    names = ("user", "reply", "content", "category", "key", "wording")
-    return Turn(**{name: getattr(exchange, name) for name in names}).model_dump(exclude_none=True)
-
-
 def facts(exchange: Exchange, voice: Voice) -> dict[str, Any]:
     """What is known of a question and who asks it."""
-    return {"turn": plain(exchange), "voice": voice.key()}
+    return {"turn": Turn.of(exchange).fact(), "voice": voice.key()}
 
 
 def _unmoved(exchange: Exchange, before: Exchange) -> bool:

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from itertools import combinations
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,14 +29,17 @@ from duologue.data.synthesize import speak
 from duologue.data.voices import Voice, voices
 from duologue.errors import DataError
 from duologue.eval.clips import ClipDrawer
-from duologue.eval.converse import Record, Say, converse
-from duologue.eval.metrics import RATE, Pcm, character_errors, sound_bounds, word_errors
+from duologue.eval.converse import Say, converse
+from duologue.eval.metrics import RATE, Pcm, character_errors, word_errors
 from duologue.eval.prosody import prosody
 from duologue.eval.quality import clicks, clipped_share, dnsmos, silence_share
 from duologue.eval.questions import QuestionDrawer
 from duologue.eval.recognize import Recognizer, domain_recognizer, normalize
-from duologue.eval.speakers import SHORTEST, embed, similarity
-from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
+from duologue.eval.speakers import embed, similarity, tellable
+from duologue.eval.suites.base import Case, Measure, Outcome, Suite, Value
+from duologue.eval.suites.marks import turn_marks
+from duologue.eval.suites.measures import mean, percent
+from duologue.eval.suites.turn import roles
 from duologue.systems.base import System, SystemCard
 from duologue.systems.oracle import Cue, expect
 
@@ -45,10 +48,6 @@ LONG_REPLY = 7  # words
 EXCERPT = 3.0  # seconds of a person's reading, about as long as a reply
 REFERENCE = "it is two and the day after monday is tuesday, please say it again and i will count to seven"
 ANOTHER = 1000  # from a clip's number to that of another speaker's
-
-
-def _mean(name: str, title: str, digits: int = 2, better: Any = "higher", **more: Any) -> Measure:
-    return Measure(name=name, title=title, kind="mean", digits=digits, better=better, **more)
 
 
 def _rate(name: str, title: str, of: str, over: str = "words", recognised: bool = True, **more: Any) -> Measure:
@@ -63,25 +62,25 @@ class SpeechSuite(Suite):
     title = "Speech: does it say its text, well, and in one voice?"
     default_cases = 6
     measures: ClassVar[tuple[Measure, ...]] = (
-        Measure(name="replied", title="replied", kind="share", over="asked", unit="%", scale=100),
+        percent("replied", "replied", over="asked"),
         _rate("wer", "WER of its text", "errors"),
         _rate("substitutions", "of it substitutions", "substituted"),
         _rate("deletions", "deletions", "deleted"),
         _rate("insertions", "insertions", "inserted"),
         _rate("cer", "CER", "character_errors", "characters"),
         _rate("wer_true", "WER of true speech", "true_errors"),
-        _mean("dnsmos", "DNSMOS", of="overall"),
-        _mean("dnsmos_signal", "of the speech", of="signal"),
-        _mean("dnsmos_background", "of the background", of="background"),
-        _mean("silence", "silent inside", 1, "lower", unit="%", scale=100),
+        mean("dnsmos", "DNSMOS", of="overall"),
+        mean("dnsmos_signal", "of the speech", of="signal"),
+        mean("dnsmos_background", "of the background", of="background"),
+        mean("silence", "silent inside", 1, "lower", unit="%", scale=100),
         _rate("clicks", "clicks", "clicks", "seconds", recognised=False, unit="a second", scale=1, digits=2),
-        _mean("clipped", "cut off", 2, "lower", unit="%", scale=100),
-        _mean("one_voice", "one voice"),
-        _mean("reference", "the card's voice"),
-        _mean("same", "one speaker, for comparison", better=None),
-        _mean("different", "two speakers", better=None),
-        _mean("range", "F0 range", 1, None, unit="semitones"),
-        _mean("pace", "pace", 1, None, unit="syllables a second"),
+        mean("clipped", "cut off", 2, "lower", unit="%", scale=100),
+        mean("one_voice", "one voice"),
+        mean("reference", "the card's voice"),
+        mean("same", "one speaker, for comparison", better=None),
+        mean("different", "two speakers", better=None),
+        mean("range", "F0 range", 1, None, unit="semitones"),
+        mean("pace", "pace", 1, None, unit="syllables a second"),
     )  # fmt: skip
 
     @cached_property
@@ -109,16 +108,17 @@ class SpeechSuite(Suite):
             asker = self._voice(rng)
             exchanges = tuple(self._long(rng) for _ in range(QUESTIONS))
             speech, voice = tuple(speak(one.user, asker).pcm for one in exchanges), asker.key()
-        audio = dict(zip(_roles(len(speech)), speech, strict=True)) | self._calibration(index)
+        audio = dict(zip(roles(len(speech)), speech, strict=True)) | self._calibration(index)
         facts = {"voice": voice, "users": [one.user for one in exchanges], "replies": [one.reply for one in exchanges]}
         return Case(family, f"{family}/{index}", audio, facts)
 
     def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
-        questions = [case.audio[role] for role in _roles(len(case.audio)) if role in case.audio]
+        questions = [case.audio[role] for role in roles(len(case.audio)) if role in case.audio]
         if not questions:
             raise DataError(f'case {case.name} has no audio "question"')
-        replies = case.facts.get("replies", [""] * len(questions))
-        expect(system, [Cue(pcm, reply) for pcm, reply in zip(questions, replies, strict=True)])
+        users, replies = (case.facts.get(name, [""] * len(questions)) for name in ("users", "replies"))
+        told = zip(questions, replies, users, strict=True)
+        expect(system, [Cue(pcm, reply, words=user) for pcm, reply, user in told])
         record = converse(system, [Say(pcm) for pcm in questions], seed)
         spans = [record.reply_sound(index) for index in range(len(questions))]
         sounds = [record.reply(span) for span in spans if span is not None]
@@ -128,10 +128,10 @@ class SpeechSuite(Suite):
         values: dict[str, Value] = {"asked": len(questions), "replied": len(sounds)}
         values |= _words(texts, heard, domain_recognizer()) | _sound(sounds) | _voice(sounds, said, system.card)
         if "another voice" in case.audio:
-            values["same"] = _alike(case.audio["voice 1"], case.audio["voice 2"])
-            values["different"] = _alike(case.audio["voice 1"], case.audio["another voice"])
+            values["same"] = similarity(case.audio["voice 1"], case.audio["voice 2"])
+            values["different"] = similarity(case.audio["voice 1"], case.audio["another voice"])
         detail = {"voice": case.facts.get("voice"), "says": texts, "sounds like": heard}
-        return Outcome(values, detail, _marks(record, texts, case.facts.get("users")), record.audio)
+        return Outcome(values, detail, turn_marks(record, users, texts), record.audio)
 
     def _voice(self, rng: np.random.Generator) -> Voice:
         held = [voice for voice in voices("espeak") if voice_split("espeak", voice.name) == self.split]
@@ -162,10 +162,6 @@ class SpeechSuite(Suite):
 
     def _speaker(self, index: int) -> str:
         return self.clips.draw("synthetic", index).voice
-
-
-def _roles(count: int) -> list[str]:
-    return ["question", *(f"question {number}" for number in range(2, count + 1))][:count]
 
 
 def _words(texts: Sequence[str], heard: Sequence[str], recognizer: Recognizer) -> dict[str, Value]:
@@ -217,24 +213,15 @@ def _voice(sounds: Sequence[Pcm], texts: Sequence[str], card: SystemCard) -> dic
     Of a system that says the same words again in the same sound, that would tell nothing.
     """
     spoken = zip(sounds, texts, strict=True)
-    embedded = [(embed(sound), text) for sound, text in spoken if _long_enough(sound)]
+    embedded = [(embed(sound), text) for sound, text in spoken if tellable(sound)]
     apart = [(one, other) for one, other in combinations(embedded, 2) if not one[1] or one[1] != other[1]]
     pairs = [float(one @ other) for (one, _), (other, _) in apart]
     reference = _reference(card.voices)
     together = np.concatenate(sounds) if sounds else np.zeros(0, np.float32)
     return {
         "one_voice": float(np.mean(pairs)) if pairs else None,
-        "reference": None if reference is None else _alike(together, reference),
+        "reference": None if reference is None else similarity(together, reference),
     }
-
-
-def _alike(first: Pcm, second: Pcm) -> float | None:
-    return similarity(first, second) if _long_enough(first) and _long_enough(second) else None
-
-
-def _long_enough(pcm: Pcm) -> bool:
-    bounds = sound_bounds(pcm)
-    return bounds is not None and bounds[1] - bounds[0] >= SHORTEST
 
 
 @lru_cache(maxsize=8)
@@ -243,16 +230,3 @@ def _reference(names: tuple[str, ...]) -> Pcm | None:
     found = (voice for name in names for voice in voices() if name in (voice.speaker, voice.name))
     voice = next(found, None)
     return None if voice is None else speak(REFERENCE, voice).pcm
-
-
-def _marks(record: Record, texts: Sequence[str], users: Sequence[str] | None) -> list[Mark]:
-    marks = []
-    for index, text in enumerate(texts):
-        channels: list[tuple[Literal["user", "system"], Any, str]] = [
-            ("user", record.sounds[index], users[index] if users else ""),
-            ("system", record.reply_sound(index), text),
-        ]
-        for channel, span, label in channels:
-            if span is not None:
-                marks.append(Mark(channel=channel, start=span[0], end=span[1], label=label))
-    return marks

@@ -45,6 +45,20 @@ def test_the_oracle_is_right_in_text_and_in_sound(family: str, suite: AnswersSui
     assert values["by_chance"] == 0 and values["spoken_words"]
     latency = values["latency"]
     assert isinstance(latency, float) and latency == pytest.approx(0.2, abs=0.06)
+    assert values["heard_errors"] == 0 and values["heard_words"]  # it is told what is said
+    assert values["question_words"] == values["heard_words"]
+    assert values["wait_audio"] == pytest.approx(latency, abs=0.06) and values["wait_endpoint"] is None
+
+
+def test_who_speaks_is_told_apart_with_what_pocketsphinx_makes_of_it(suite: AnswersSuite) -> None:
+    drawn = [suite.draw("seen-voices", index) for index in range(4)]
+    assert {case.facts["speakers"] for case in drawn} == {"espeak", "flite"}
+    flite = next(case for case in drawn if case.facts["speakers"] == "flite")
+    values = suite.hold(flite, NeverTalk()).values
+    assert values["speakers"] == "flite" and values["question_errors"] == 0
+    half = flite.audio["question"][: len(flite.audio["question"]) // 2]
+    cut = suite.hold(Case(flite.family, "cut", {"question": half}, flite.facts), NeverTalk()).values
+    assert isinstance(cut["question_errors"], int) and cut["question_errors"] > 0
 
 
 def test_who_says_nothing_is_wrong_and_has_no_latency(suite: AnswersSuite) -> None:
@@ -62,7 +76,7 @@ def test_conditions_ask_the_same_questions_in_the_same_voices(suite: AnswersSuit
     for condition in CONDITIONS:
         case = suite.draw(condition, 2)
         assert case.facts["turns"][0]["user"] == clean.facts["turns"][0]["user"]
-        assert case.facts["speakers"] == "synthetic"
+        assert case.facts["speakers"] == "espeak"
         assert ("noise" in case.audio) == (condition in SNR_DB)
         again = suite.draw(condition, 2)
         assert all(np.array_equal(pcm, again.audio[role]) for role, pcm in case.audio.items())
@@ -132,7 +146,7 @@ def test_real_people_are_held_out_and_apart(speech: Path) -> None:
     real = AnswersSuite("dev", speech)
     assert {"real-words", "real-noise-5", "real-slow"} <= set(real.families())
     words, noisy = real.draw("real-words", 1), real.draw("real-noise-10", 1)
-    assert words.facts["speakers"] == noisy.facts["speakers"] == "real"
+    assert words.facts["speakers"] == noisy.facts["speakers"] == "people"
     assert np.array_equal(words.audio["question"], noisy.audio["question"])
     assert QuestionDrawer("test", speech).draw("real-words", 0).voice.startswith(("sc_", "fsdd_nicolas"))
 

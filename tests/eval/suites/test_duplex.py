@@ -11,14 +11,16 @@ from duologue.data import domain
 from duologue.data.dialogues import BACKCHANNELS
 from duologue.errors import DataError
 from duologue.eval.baselines import oracle
+from duologue.eval.figures import figure
 from duologue.eval.recognize import Recognizer
-from duologue.eval.suites.base import Case, Outcome
+from duologue.eval.suites.base import Case, Outcome, Row
 from duologue.eval.suites.duplex import DuplexSuite
 from duologue.eval.suites.scenes import ASIDES, FAMILIES, Scenes
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
 from duologue.systems.floors import AlwaysTalk, NeverTalk
 
 RATE, FRAME = 16000, 1280
+SOAK = "soak-0.25"  # minutes
 
 
 def tone(seconds: float) -> Pcm:
@@ -87,7 +89,7 @@ class _Yielding(Conversation):
 
 @pytest.fixture(scope="module")
 def suite() -> DuplexSuite:
-    made = DuplexSuite("dev", soak_minutes=0.25)
+    made = DuplexSuite("dev")
     asked = [made.draw(f"barge-in-{how}", 0).facts["over"]["reply"] for how in ("early", "middle", "late")]
     made.recognizer = Recognizer([*asked, "okay", "sorry i did not understand that"], asked)
     return made
@@ -177,7 +179,15 @@ def test_a_murmur_that_stops_the_reply_is_a_false_yield(suite: DuplexSuite) -> N
 
 def test_there_is_no_yielding_without_a_reply(suite: DuplexSuite) -> None:
     outcome = suite.hold(suite.draw("barge-in-early", 0), NeverTalk())
-    assert "yielded" not in outcome.values and outcome.detail["untried"]
+    assert outcome.values == {"tried": False} and outcome.detail["untried"]
+    figures = {one.name: figure([row(outcome)], one) for one in suite.measures}
+    tried = figures["tried"]
+    assert tried is not None and tried.value == 0.0
+    assert figures["yield_rate"] is None and figures["false_yield"] is None and figures["recovery"] is None
+
+
+def row(outcome: Outcome) -> Row:
+    return Row(suite="duplex", subject="x", family="barge-in-early", case="barge-in-early/0", values=outcome.values)
 
 
 def hold(suite: DuplexSuite, system: System, families: Iterable[str]) -> dict[str, Outcome]:
@@ -185,19 +195,19 @@ def hold(suite: DuplexSuite, system: System, families: Iterable[str]) -> dict[st
 
 
 def test_the_oracle_does_everything_right(suite: DuplexSuite) -> None:
-    held = hold(suite, oracle(), suite.families())
+    held = hold(suite, oracle(), [SOAK if family == "soak" else family for family in suite.families()])
     for family, outcome in held.items():
         values = outcome.values
         if family.startswith(("turn", "pause")):
             assert values["responded"] is True and values["latency"] == pytest.approx(0.2, abs=0.03), family
             assert not values.get("false_takeover"), family
         elif family.startswith("barge-in"):
-            assert values["yielded"] is True and values["recovered"] is True, (family, outcome.detail)
+            assert values["tried"] is values["yielded"] is values["recovered"] is True, (family, outcome.detail)
             assert 0 <= float(str(values["yield_latency"])) < 0.16, family
             assert values["recovery_latency"] == pytest.approx(0.2, abs=0.03), family
         elif family == "backchannel":
             assert values["false_yield"] is False
-        elif family == "soak":
+        elif family == SOAK:
             assert values["responded"] == values["turns"] and values["soak_p90"] == pytest.approx(0.2, abs=0.03)
         else:
             assert values["started"] is False, family
@@ -205,7 +215,7 @@ def test_the_oracle_does_everything_right(suite: DuplexSuite) -> None:
 
 
 def test_the_floors_have_the_figures_that_are_known(suite: DuplexSuite) -> None:
-    families = ["turn", "pause-0.5", "pause-1", "pause-2", "side-talk", "noise", "silence", "soak"]
+    families = ["turn", "pause-0.5", "pause-1", "pause-2", "side-talk", "noise", "silence", SOAK]
     silent, loud = hold(suite, NeverTalk(), families), hold(suite, AlwaysTalk(), families)
     for family in families[:4]:
         assert silent[family].values["responded"] is False and silent[family].values["latency"] is None
@@ -214,17 +224,19 @@ def test_the_floors_have_the_figures_that_are_known(suite: DuplexSuite) -> None:
         assert silent[family].values["false_takeover"] is False and loud[family].values["false_takeover"] is True
     for family in ("side-talk", "noise", "silence"):
         assert silent[family].values["started"] is False and loud[family].values["started"] is True
-    assert silent["soak"].values["responded"] == 0 and silent["soak"].values["soak_p50"] is None
-    assert loud["soak"].values["early"] == loud["soak"].values["turns"]
-    assert silent["soak"].values["overlap_s"] == 0.0 and silent["soak"].values["gap_s"] == 0.0
+    assert silent[SOAK].values["responded"] == 0 and silent[SOAK].values["soak_p50"] is None
+    assert loud[SOAK].values["early"] == loud[SOAK].values["turns"]
+    assert silent[SOAK].values["overlap_s"] == 0.0 and silent[SOAK].values["gap_s"] == 0.0
 
 
 def test_a_soak_lasts_as_long_as_it_is_told_and_keeps_its_beginning(suite: DuplexSuite) -> None:
-    assert suite.cases_at_most("soak") == 1 and suite.cases_at_most("turn") is None
-    outcome = suite.hold(suite.draw("soak", 0), NeverTalk())
+    assert [suite.minutes(family) for family in ("soak", "soak-60", SOAK)] == [2.0, 60.0, 0.25]
+    assert not any(suite.minutes(family) for family in ("soak-0", "soak-x", "turn", "pause-1"))
+    assert suite.cases_at_most("soak") == suite.cases_at_most("soak-60") == 1 and suite.cases_at_most("turn") is None
+    assert "for 60 minutes" in str(suite.variant("soak-60")) and suite.variant("pause-3") is None
+    outcome = suite.hold(suite.draw(SOAK, 0), NeverTalk())
     assert 0.25 <= float(str(outcome.values["minutes"])) < 0.5
-    longer = DuplexSuite("dev", soak_minutes=2.0)
-    kept = longer.hold(longer.draw("soak", 0), NeverTalk()).audio
+    kept = suite.hold(suite.draw("soak", 0), NeverTalk()).audio
     assert kept is not None and 60.0 <= kept.shape[1] / RATE < 75.0
 
 

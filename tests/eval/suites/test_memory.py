@@ -15,9 +15,9 @@ from duologue.systems.floors import NeverTalk
 
 @pytest.fixture(scope="module")
 def suite() -> MemorySuite:
-    made = MemorySuite("dev", long_minutes=0.25)
+    made = MemorySuite("dev")
     replies = [made.draw("context", index).facts["asked"]["reply"] for index in range(2)]
-    pool = made.draw("long", 0).facts["pool"]
+    pool = made.draw("long-0.25", 0).facts["pool"]
     made.recognizer = Recognizer([*replies, *(turn["reply"] for turn in pool)], replies)
     return made
 
@@ -58,8 +58,9 @@ def test_a_reply_that_names_two_facts_of_a_kind_is_wrong(suite: MemorySuite) -> 
 
 
 def test_a_long_conversation_of_the_oracle_does_not_change(suite: MemorySuite) -> None:
-    assert suite.cases_at_most("long") == 1
-    outcome = suite.hold(suite.draw("long", 0), oracle())
+    assert suite.cases_at_most("long") == suite.cases_at_most("long-120") == 1
+    assert suite.draw("long-120", 0).facts["minutes"] == 120 and suite.draw("long", 0).facts["minutes"] == 2
+    outcome = suite.hold(suite.draw("long-0.25", 0), oracle())
     values = outcome.values
     assert values["replied"] == values["turns"] and int(str(values["turns"])) >= 3
     assert values["latency_drift"] == pytest.approx(0.0, abs=0.03)
