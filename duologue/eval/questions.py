@@ -66,7 +66,7 @@ class QuestionDrawer:
         self._makers: dict[str, Callable[[np.random.Generator], Questions]] = {
             "seen-voices": lambda rng: self._single(rng, self._seen(rng), "none"),
             "unseen-voices": lambda rng: self._single(rng, self._held(rng), "none"),
-            "unseen-synthesiser": self._synthesiser,
+            "unseen-synthesiser": lambda rng: self._single(rng, self._foreign(rng), "none"),
             "unseen-wordings": lambda rng: self._single(rng, self._held(rng), "wording"),
             "unseen-operands": lambda rng: self._single(rng, self._held(rng), "content"),
             "context": self._context,
@@ -93,11 +93,11 @@ class QuestionDrawer:
             return self._real_word(index)
         return self._makers[family](self._rng(family, index))
 
-    def draw_paced(self, index: int, rate: int) -> Questions:
-        """Those of case number `index` of "unseen-voices", said at `rate` words a minute."""
-        rng = self._rng("unseen-voices", index)
-        voice = self._held(rng).model_copy(update={"rate": rate})
-        return self._single(rng, voice, "none")
+    def draw_paced(self, family: str, index: int, rate: int) -> Questions:
+        """Those of case number `index` of "unseen-voices" or "unseen-synthesiser", said at `rate` words a minute."""
+        rng = self._rng(family, index)
+        voice = self._foreign(rng) if family == "unseen-synthesiser" else self._held(rng)
+        return self._single(rng, voice.model_copy(update={"rate": rate}), "none")
 
     def _rng(self, family: str, index: int) -> np.random.Generator:
         return np.random.default_rng([zlib.crc32(family.encode()), zlib.crc32(self.split.encode()), index])
@@ -132,9 +132,9 @@ class QuestionDrawer:
             exchange = domain.sample(rng, self.split, held=held)
         return Questions(voice.key(), (exchange,), (speak(exchange.user, voice).pcm,))
 
-    def _synthesiser(self, rng: np.random.Generator) -> Questions:
-        group = self._voices(self.split, "flite") + self._voices(self.split, "festival")
-        return self._single(rng, self._draw_voice(rng, group), "none")
+    def _foreign(self, rng: np.random.Generator) -> Voice:
+        """A voice of the synthesiser family that training never had."""
+        return self._draw_voice(rng, self._voices(self.split, "flite") + self._voices(self.split, "festival"))
 
     def _context(self, rng: np.random.Generator) -> Questions:
         voice = self._held(rng)

@@ -1,10 +1,10 @@
 """The answer suite: is the spoken reply to a spoken question right, in text and in sound, under which conditions?
 
 Each family changes one thing: the voice, the wording, the operands, the turns before, or what lies between voice and
-listener (`conditions`), the last for synthetic and for real speakers alike. Families under a condition ask the very
-questions of "unseen-voices" and "real-words", in the same voices, so that what the condition costs is seen on pairs.
-Figures are told apart by who speaks: a recogniser that hears one synthesiser's voices badly loses there what says
-little about cascades, so what pocketsphinx makes of the questions (whole, without noise) stands beside each figure.
+listener (`conditions`), the last for three kinds of speakers. Families under a condition ask the very questions of
+"unseen-voices", "unseen-synthesiser" and "real-words", in the same voices, so that what it costs is seen on pairs.
+Figures without a condition are told apart by who speaks: a recogniser that hears one synthesiser's voices badly loses
+there what says little about cascades, so what pocketsphinx makes of the questions (whole, without noise) stands beside.
 
 A reply is judged on the text stream and, through a recogniser that is not ours, on its sound. The same recogniser hears
 true speech of the right reply (what it misses there is its own error), and the reply is judged as if it were to another
@@ -46,6 +46,12 @@ from duologue.systems.base import System
 from duologue.systems.oracle import expect
 
 RATES = {"fast": FAST_RATE, "slow": SLOW_RATE}
+UNDER = {
+    "": ("unseen-voices", "unseen voices"),
+    "synthesiser-": ("unseen-synthesiser", "the unseen synthesiser"),
+    "real-": (REAL, "real people"),
+}
+"""Of families under a condition: how their names begin, whose questions they ask, and who that is."""
 
 
 def _share(name: str, title: str, over: str = "turns", **more: Any) -> Measure:
@@ -114,24 +120,22 @@ class AnswersSuite(Suite):
 
     def families(self) -> dict[str, str]:
         known = {name: FAMILIES[name] for name in self.drawer.families()}
-        known |= {name: f"unseen voices, {what}" for name, what in CONDITIONS.items()}
-        if REAL in known:
-            known |= {f"real-{name}": f"real people, {what}" for name, what in CONDITIONS.items()}
-        return known
+        under = [(prefix, who) for prefix, (asked, who) in UNDER.items() if asked in known]
+        return known | {
+            f"{prefix}{name}": f"{who}, {what}" for prefix, who in under for name, what in CONDITIONS.items()
+        }
 
     def draw(self, family: str, index: int) -> Case:
-        real, condition = family.startswith("real-"), family.removeprefix("real-")
-        if condition not in CONDITIONS:
-            condition, drawn = "", self.drawer.draw(family, index)
-        elif condition in RATES and not real:
-            condition, drawn = "", self.drawer.draw_paced(index, RATES[condition])
+        asked, condition = _under(family)
+        if condition in RATES and asked != REAL:
+            drawn, heard = self.drawer.draw_paced(asked, index, RATES[condition]), ""  # the voice itself does it
         else:
-            drawn = self.drawer.draw(REAL if real else "unseen-voices", index)
+            drawn, heard = self.drawer.draw(asked, index), condition
         rng = np.random.default_rng([index, len(family)])
         recordings = self.drawer.recordings
         audio, turns = {}, []
         for role, exchange, dry in zip(roles(len(drawn.speech)), drawn.exchanges, drawn.speech, strict=True):
-            audio[role] = changed(dry, condition, rng, recordings.rooms if recordings else [])
+            audio[role] = changed(dry, heard, rng, recordings.rooms if recordings else [])
             bounds = speech_bounds(dry)
             ends = None if bounds is None else round(bounds[1] * len(audio[role]) / len(dry), 3)
             turns.append(Turn.of(exchange, ends))
@@ -140,7 +144,8 @@ class AnswersSuite(Suite):
             audio["noise"] = noise_below(dry, SNR_DB[condition], rng, recordings.noises if recordings else [])
         facts = {
             "voice": drawn.voice,
-            "speakers": "people" if real or family == REAL else drawn.voice.partition("/")[0],
+            "condition": condition,
+            "speakers": "people" if asked == REAL else drawn.voice.partition("/")[0],
             "category": drawn.exchanges[0].category if len(turns) == 1 else "dialogue",
             "turns": [turn.fact() for turn in turns],
             "other": Turn.of(_another(rng, self.split, drawn.exchanges)).fact(),
@@ -165,6 +170,8 @@ class AnswersSuite(Suite):
         asked = zip(turns, roles(len(turns)), strict=True)
         values |= _wer("question", [(turn.user, self._asked(case, role, known)) for turn, role in asked if turn.user])
         values |= {name: case.facts.get(name) for name in self.groups}
+        if case.facts.get("condition"):  # its families tell speakers apart, and would only blur who is heard how well
+            values["speakers"] = None
         detail = {"voice": case.facts.get("voice"), "turns": [one.model_dump(exclude_none=True) for one in heard]}
         return Outcome(values, detail, turn_marks(record, *_labels(heard)), _as_heard(record.audio, noise))
 
@@ -175,6 +182,14 @@ class AnswersSuite(Suite):
             recognizer = question_recognizer() if known else general_recognizer()
             self._transcripts[key] = recognizer.transcribe(case.audio[role])
         return self._transcripts[key]
+
+
+def _under(family: str) -> tuple[str, str]:
+    """The family whose questions one asks, and the condition under which it does; "" for none."""
+    for prefix, (asked, _) in UNDER.items():
+        if family.startswith(prefix) and family.removeprefix(prefix) in CONDITIONS:
+            return asked, family.removeprefix(prefix)
+    return family, ""
 
 
 def _judge(record: Record, index: int, turn: Turn, other: Turn | None, recognizer: Recognizer) -> Heard:

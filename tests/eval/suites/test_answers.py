@@ -75,6 +75,7 @@ def test_conditions_ask_the_same_questions_in_the_same_voices(suite: AnswersSuit
     assert bounds is not None and clean.facts["turns"][0]["ends"] == pytest.approx(bounds[1], abs=1e-3)
     for condition in CONDITIONS:
         case = suite.draw(condition, 2)
+        assert case.facts["condition"] == condition
         assert case.facts["turns"][0]["user"] == clean.facts["turns"][0]["user"]
         assert case.facts["speakers"] == "espeak"
         assert ("noise" in case.audio) == (condition in SNR_DB)
@@ -83,6 +84,19 @@ def test_conditions_ask_the_same_questions_in_the_same_voices(suite: AnswersSuit
         if condition in ("fast", "slow"):
             ratio = len(case.audio["question"]) / len(clean.audio["question"])
             assert (ratio < 0.95) if condition == "fast" else (ratio > 1.1)
+    assert suite.hold(suite.draw("quiet", 2), NeverTalk()).values["speakers"] is None
+    assert suite.hold(clean, NeverTalk()).values["speakers"] == "espeak"
+
+
+@pytest.mark.skipif(not voices("festival"), reason="needs a synthesiser of which no voice is in training")
+def test_the_unseen_synthesiser_is_heard_under_the_same_conditions(suite: AnswersSuite) -> None:
+    names = ("unseen-synthesiser", "synthesiser-noise-5", "synthesiser-fast")
+    clean, noisy, fast = (suite.draw(name, 1) for name in names)
+    assert {case.facts["turns"][0]["user"] for case in (clean, noisy, fast)} == {clean.facts["turns"][0]["user"]}
+    assert {case.facts["speakers"] for case in (clean, noisy, fast)} == {"festival"}
+    assert np.array_equal(clean.audio["question"], noisy.audio["question"]) and "noise" in noisy.audio
+    assert len(fast.audio["question"]) < len(clean.audio["question"])
+    assert {f"synthesiser-{name}" for name in CONDITIONS} <= set(suite.families())
 
 
 @pytest.mark.parametrize(("name", "snr"), SNR_DB.items())
