@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from duologue.serve import client_secrets, live, page, sockets, speech, transcriptions, twilio
+from duologue.serve import client_secrets, live, page, speech, transcriptions, twilio, websocket
 from duologue.serve.calls import Calls
+from duologue.serve.requests import error, unauthorized
 from duologue.serve.server import Server
 
 
@@ -30,7 +31,7 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
             Route("/v1/models/{id:path}", _model),
             Route("/v1/realtime/client_secrets", client_secrets.create, methods=["POST"]),
             Route("/v1/realtime/sessions", client_secrets.create_beta, methods=["POST"]),
-            WebSocketRoute("/v1/realtime", sockets.realtime),
+            WebSocketRoute("/v1/realtime", websocket.realtime),
             Route("/v1/audio/speech", speech.create, methods=["POST"]),
             Route("/v1/audio/transcriptions", transcriptions.create, methods=["POST"]),
             WebSocketRoute("/v1/live/sessions", live.sessions),
@@ -76,16 +77,16 @@ def _describe(name: str, server: Server) -> dict[str, Any]:
 async def _models(request: Request) -> Response:
     server: Server = request.app.state.server
     if server.keys.admit(request.headers) is None:
-        return client_secrets.unauthorized(server)
+        return unauthorized(server)
     return JSONResponse({"object": "list", "data": [_describe(name, server) for name in server.engines]})
 
 
 async def _model(request: Request) -> Response:
     server: Server = request.app.state.server
     if server.keys.admit(request.headers) is None:
-        return client_secrets.unauthorized(server)
+        return unauthorized(server)
     name = request.path_params["id"]
     if name not in server.engines:
         message = f"The model '{json.dumps(name)[1:-1]}' does not exist."
-        return client_secrets.error(404, "model_not_found", message, "model")
+        return error(404, "model_not_found", message, "model")
     return JSONResponse(_describe(name, server))

@@ -90,7 +90,9 @@ def present(event: dict[str, Any]) -> dict[str, Any]:
     if isinstance(event.get("session"), dict):
         event["session"] = _present_session(event["session"])
     if isinstance(event.get("response"), dict):
-        event["response"] = _present_modalities(event["response"])
+        response = _present_modalities(event["response"])
+        voice = {"voice": response.pop("voice")} if "voice" in response else {}
+        event["response"] = {**response, "audio": {"output": voice}}
     return event
 
 

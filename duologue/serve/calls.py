@@ -1,7 +1,8 @@
 """`/v1/realtime/calls`: conversations over WebRTC are asked for, answered and hung up over HTTP.
 
 A client posts its offer as `application/sdp`, or as a form with the fields `sdp` and `session`, and is answered with
-201, the server's SDP, and a Location under which `/hangup` ends the call.
+201, the server's SDP, and a Location under which `/hangup` ends the call. `?resume=sess_…` goes on with the session of
+a call that was lost.
 """
 
 from __future__ import annotations
@@ -9,24 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import json
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from duologue.serve.client_secrets import error, unauthorized
 from duologue.serve.events import RealtimeError, SessionConfig
 from duologue.serve.keys import Guest
-from duologue.serve.limits import LimitError, depth_of
-from duologue.serve.parsing import refuse_tools, wrong
+from duologue.serve.limits import LimitError
+from duologue.serve.parsing import read_object, refuse_tools, wrong
 from duologue.serve.realtime import Realtime
+from duologue.serve.requests import error, refuse, unauthorized, worded
 from duologue.serve.server import Server
+from duologue.serve.voices import check_voice
 from duologue.systems.engine import EngineFullError
+from duologue.systems.rows import Saved
 
 PATH = "/v1/realtime/calls"
 MODULE = "duologue.serve.webrtc"
@@ -40,6 +42,7 @@ class Call(Protocol):
 
     id: str
     guest: str
+    session: str
 
     async def run(self) -> None: ...
 
@@ -50,7 +53,7 @@ class Calls:
     """The calls that go on, by their ids, and the endpoints that begin and end them."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, tuple[Call, asyncio.Task[None]]] = {}
 
     def routes(self) -> list[Route]:
         return [
@@ -61,9 +64,9 @@ class Calls:
     async def create(self, request: Request) -> Response:
         server: Server = request.app.state.server
         if server.draining.is_set():
-            return _refused(server, 503, "server_draining", "The server is about to stop; connect again.")
+            return refuse(server, 503, "server_draining", "The server is about to stop; connect again.")
         if not server.keys.welcomes(request.headers):
-            return _refused(server, 403, "origin_not_allowed", "Pages of this origin may not connect.")
+            return refuse(server, 403, "origin_not_allowed", "Pages of this origin may not connect.")
         guest = server.keys.admit(request.headers)
         if guest is None:
             return unauthorized(server)
@@ -76,19 +79,18 @@ class Calls:
                 address = request.client.host if request.client else ""
                 stack.enter_context(server.places.hold(guest.key, address))
                 offer, settings = await _read(request, server.limits.depth)
-                realtime = _session(request, guest, settings)
-                call = webrtc.Call(realtime, server, guest.key)
+                realtime, saved = await self._resumed(request, guest) or (_session(request, guest, settings), None)
+                call = webrtc.Call(realtime, server, guest.key, saved)
                 answer = await call.answer(offer, request.scope["server"][0])
                 return self._begin(server, call, answer, stack)
             except LimitError as limit:
-                return _refused(server, 429, "rate_limit_exceeded", str(limit))
+                return refuse(server, 429, "rate_limit_exceeded", str(limit))
             except EngineFullError as full:
-                return _refused(server, 503, "server_full", str(full))
+                return refuse(server, 503, "server_full", str(full))
             except webrtc.OfferError as wrong_offer:
-                return _refused(server, 400, "invalid_offer", str(wrong_offer))
+                return refuse(server, 400, "invalid_offer", str(wrong_offer))
             except RealtimeError as refusal:
-                body = {key: value for key, value in refusal.body.items() if key != "event_id"}
-                return JSONResponse({"error": body}, 400)
+                return worded(refusal)
 
     def _begin(self, server: Server, call: Call, answer: str, stack: contextlib.ExitStack) -> Response:
         """Let an answered call go on; what `stack` holds is held until it ends."""
@@ -96,28 +98,33 @@ class Calls:
         server.metrics.opened.labels("webrtc").inc()
         task = asyncio.create_task(call.run())
         server.open.add(task)
-        self._calls[call.id] = call
+        self._calls[call.id] = call, task
         stack.callback(self._calls.pop, call.id)
         stack.callback(server.open.discard, task)
         held = stack.pop_all()
         task.add_done_callback(lambda done: held.close())
         return Response(answer, 201, {"Location": f"{PATH}/{call.id}"}, media_type="application/sdp")
 
+    async def _resumed(self, request: Request, guest: Guest) -> tuple[Realtime, Saved] | None:
+        """The session to go on with, if one is named: of a lost call, or of one that is not known to be lost yet."""
+        server: Server = request.app.state.server
+        id = request.query_params.get("resume", "")
+        for call, task in list(self._calls.values()):
+            if call.session == id and call.guest == guest.key:
+                call.end("lost")
+                await asyncio.wait({task})
+        return server.resume(id, guest.key)
+
     async def hang_up(self, request: Request) -> Response:
         server: Server = request.app.state.server
         guest = server.keys.admit(request.headers)
         if guest is None:
             return unauthorized(server)
-        call = self._calls.get(request.path_params["id"])
-        if call is None or call.guest != guest.key:
+        found = self._calls.get(request.path_params["id"])
+        if found is None or found[0].guest != guest.key:
             return error(404, "call_not_found", "There is no such call.")
-        call.end("hung up")
+        found[0].end("hung up")
         return Response(status_code=200)
-
-
-def _refused(server: Server, status: int, code: str, message: str) -> Response:
-    server.metrics.refused.labels(code).inc()
-    return error(status, code, message)
 
 
 def _session(request: Request, guest: Guest, settings: dict[str, Any]) -> Realtime:
@@ -129,6 +136,7 @@ def _session(request: Request, guest: Guest, settings: dict[str, Any]) -> Realti
     except ValidationError as invalid:
         raise wrong(invalid, "session") from None
     engine = server.engine(request.query_params.get("model") or config.model)
+    check_voice(config.audio.output.voice, engine.card, "session.audio.output.voice")
     return Realtime(engine, server.detector, server.limits, server.metrics, config.model_dump())
 
 
@@ -152,13 +160,7 @@ async def _read(request: Request, depth: int) -> tuple[str, dict[str, Any]]:
     sdp, session = form.get("sdp"), form.get("session", "{}")
     if not isinstance(sdp, str) or not isinstance(session, str):
         raise RealtimeError("Missing required parameter: 'sdp'.", "missing_required_parameter", "sdp")
-    try:
-        settings = json.loads(session)
-    except (ValueError, RecursionError):
-        settings = None
-    if not isinstance(settings, dict) or depth_of(settings) > depth:
-        raise RealtimeError("'session' is no JSON object, or nested too deep.", "invalid_json", "session")
-    return sdp, settings
+    return sdp, read_object(session, depth, "'session'", "session")
 
 
 async def _bounded(request: Request) -> AsyncGenerator[bytes, None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,9 +11,10 @@ from starlette.responses import JSONResponse, Response
 from duologue.serve import beta
 from duologue.serve.events import RealtimeError, SessionConfig
 from duologue.serve.items import new_id
-from duologue.serve.limits import depth_of
 from duologue.serve.parsing import refuse_tools, wrong
+from duologue.serve.requests import error, read_json, unauthorized, worded
 from duologue.serve.server import Server
+from duologue.serve.voices import check_voice, voice_of
 
 MOST_BYTES = 64 << 10
 
@@ -56,49 +56,20 @@ async def _create(request: Request, flat: bool = False) -> tuple[str, int, dict[
     if guest is None or guest.session is not None:  # a secret makes no secrets
         return unauthorized(server)
     try:
-        body = await _body(request, server.limits.depth)
+        body = await read_json(request, MOST_BYTES, server.limits.depth)
         order = _Order(session=beta.present({"session": body})["session"]) if flat else _Order.model_validate(body)
         refuse_tools(order.session.get("tools"), "session.tools")
         config = SessionConfig().changed(order.session)
+        card = server.engine(request.query_params.get("model") or config.model).card
+        check_voice(config.audio.output.voice, card, "session.audio.output.voice")
     except ValidationError as invalid:
-        return _refused(wrong(invalid, "session"))
+        return worded(wrong(invalid, "session"))
     except RealtimeError as refusal:
-        return _refused(refusal)
+        return worded(refusal)
     seconds = order.expires_after.seconds if order.expires_after else None
     issued = server.keys.issue(guest, seconds, order.session)
     if issued is None:
         return error(429, "rate_limit_exceeded", "Too many client secrets are valid now; try again later.")
-    config.model = server.engine(request.query_params.get("model") or config.model).card.name
+    config.model, config.audio.output.voice = card.name, voice_of(card)
     session = {"object": "realtime.session", "id": new_id("sess"), "expires_at": issued[1], **config.model_dump()}
     return *issued, session
-
-
-async def _body(request: Request, depth: int) -> dict[str, Any]:
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > MOST_BYTES:
-            raise RealtimeError(f"The body is longer than {MOST_BYTES} bytes.", "invalid_request")
-    try:
-        body = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        raise RealtimeError("The body is not JSON.", "invalid_json") from None
-    if not isinstance(body, dict) or depth_of(body) > depth:
-        raise RealtimeError("The body is no JSON object, or nested too deep.", "invalid_json")
-    return body
-
-
-def _refused(refusal: RealtimeError) -> Response:
-    body = {key: value for key, value in refusal.body.items() if key != "event_id"}
-    return JSONResponse({"error": body}, 400)
-
-
-def error(status: int, code: str, message: str, param: str | None = None) -> Response:
-    """An error as the OpenAI API words it."""
-    body = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
-    return JSONResponse({"error": body}, status)
-
-
-def unauthorized(server: Server) -> Response:
-    server.metrics.refused.labels("invalid_api_key").inc()
-    return error(401, "invalid_api_key", "Incorrect API key provided.")

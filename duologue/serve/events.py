@@ -166,6 +166,14 @@ class ItemParam(_Lenient):
     content: list[Content] = []
 
 
+class _Voice(_Lenient):
+    voice: str | dict[str, Any] | None = None
+
+
+class _ResponseAudio(_Lenient):
+    output: _Voice = _Voice()
+
+
 class ResponseParams(_Lenient):
     """Settings of one response."""
 
@@ -173,6 +181,7 @@ class ResponseParams(_Lenient):
     input: list[ItemParam] | None = None
     metadata: dict[str, str] | None = None
     output_modalities: list[Modality] | None = Field(default=None, min_length=1)
+    audio: _ResponseAudio = _ResponseAudio()
     instructions: str | None = None
     tools: list[dict[str, Any]] = []
     max_output_tokens: Annotated[int, Field(ge=1)] | Literal["inf"] | None = None

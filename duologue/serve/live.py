@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 from duologue.serve.events import RealtimeError
 from duologue.serve.items import new_id
-from duologue.serve.keys import PROTOCOL, Guest
+from duologue.serve.keys import Guest
 from duologue.serve.line import Line
 from duologue.serve.live_events import (
     CLIENT_EVENT,
@@ -33,6 +33,7 @@ from duologue.serve.live_events import (
 from duologue.serve.parsing import refuse_tools, wrong
 from duologue.serve.session import Broken, Moment, ReplyEnded, ReplySound, ReplyStarted, ReplyWord, Session, UserWord
 from duologue.serve.sockets import AWAY, RESTART, ClosingError, admitted
+from duologue.serve.voices import check_voice, voice_of
 
 CLOSED = 1000
 _REASONS = {CLOSED: "close_requested", AWAY: "expired", RESTART: "remote_hangup"}
@@ -50,12 +51,11 @@ class Live(Line):
 
     def __init__(self, websocket: WebSocket, guest: Guest) -> None:
         super().__init__(websocket, guest, "live")
-        self.subprotocol = PROTOCOL if PROTOCOL in websocket.scope.get("subprotocols", []) else None
         self._config: SessionConfig
         self._muted = False
         self._words = {"input": 0, "output": 0}  # told so far
 
-    async def take(self, message: dict[str, Any]) -> None:
+    async def obey(self, message: dict[str, Any]) -> None:
         try:
             event: ClientEvent = CLIENT_EVENT.validate_python(message)
         except ValidationError as error:
@@ -95,10 +95,12 @@ class Live(Line):
         if self.session is not None:
             raise RealtimeError("The session has begun already.", "session_already_started", "type")
         _check(config)
+        engine = self.server.engine(config.model)
+        check_voice(config.audio.output.voice, engine.card, "session.audio.output.voice")
         session = await self.begin(config.model, format_of(config.audio.format))
         card = session.engine.card
         config.model = card.name
-        config.audio.output.voice = next(iter(card.voices), None)
+        config.audio.output.voice = voice_of(card)
         config.delegation = config.delegation or {"type": "client"}
         self._config = config
         self._tell("session.started", session=self._wire(), **cause)
@@ -130,16 +132,17 @@ class Live(Line):
             case ReplyStarted() | ReplyEnded():
                 self._tell("session.usage.updated", usage=self._usage())
             case Broken():
-                self.fail(RealtimeError("The conversation failed on the server.", "server_error", None, "server_error"))
+                error = RealtimeError("The conversation failed on the server.", "server_error", type="server_error")
+                self.fail(error, {})
 
-    def fail(self, error: RealtimeError, message: dict[str, Any] | None = None) -> None:
+    def complain(self, error: RealtimeError, message: dict[str, Any]) -> None:
         body = {key: value for key, value in error.body.items() if key != "event_id"}
-        cause = _cause(message or {})
+        cause = _cause(message)
         self._tell("error", error={**body, **cause}, **cause)
 
-    def depart(self, code: int) -> None:
+    def depart(self, closing: ClosingError) -> None:
         if self.session is not None:
-            reason = _REASONS.get(code, "connection_lost")
+            reason = _REASONS.get(closing.code, "connection_lost")
             self._tell("session.closed", reason=reason, session=self._wire(), usage=self._usage())
 
     def _transcribe(self, side: str, word: str) -> None:
@@ -154,7 +157,7 @@ class Live(Line):
 
     def _now(self) -> int:
         """Milliseconds of conversation."""
-        return round(1000 * self._usage()["seconds"])
+        return 0 if self.session is None else round(1000 * self.session.frames * self.session.engine.frame_seconds)
 
     def _usage(self) -> dict[str, float]:
         session = self.session

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from duologue.systems.engine import Engine
 
 _STEP = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.5)
+_ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
 _WAIT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
 
 
@@ -30,7 +31,8 @@ class Metrics:
         self.unsent = Gauge("duologue_unsent_bytes", "Bytes that wait for slow clients", registry=self.registry)
         self.first_audio = Histogram(
             "duologue_first_audio_seconds",
-            "From the end of the user's turn to the reply's first sound",
+            "From the user's last sound to the reply's first",
+            buckets=_ANSWER,
             registry=self.registry,
         )
         self.added = Histogram(
@@ -45,6 +47,12 @@ class Metrics:
         for name, engine in engines.items():
             engine.observe = self.steps.labels(name).observe
         self.registry.register(_Engines(engines))
+
+    def measure(self, waited: float, since: float | None) -> None:
+        """A sound of a reply, `waited` seconds after its frame was due; if it is the first, `since` the user's last."""
+        self.added.observe(waited)
+        if since is not None:
+            self.first_audio.observe(since)
 
     def text(self) -> bytes:
         """All of them in the format that Prometheus reads."""

@@ -4,11 +4,43 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from typing import Any
 
 from pydantic import ValidationError
 
 from duologue.serve.events import CLIENT_EVENT, ClientEvent, ItemParam, RealtimeError
+from duologue.serve.limits import Limits, depth_of
+
+
+def read_object(text: str | bytes, depth: int, what: str, param: str | None = None) -> dict[str, Any]:
+    """A JSON object that is not nested deeper than `depth`; `what` it is, for the error.
+
+    Raises:
+        RealtimeError: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise RealtimeError(f"{what} is not JSON.", "invalid_json", param) from None
+    if not isinstance(value, dict):
+        raise RealtimeError(f"{what} is no JSON object.", "invalid_json", param)
+    if depth_of(value) > depth:
+        raise RealtimeError(f"{what} is nested deeper than {depth}.", "invalid_json", param)
+    return value
+
+
+def read_message(text: object, limits: Limits) -> dict[str, Any]:
+    """What a client sent in one message, on whatever it sent it.
+
+    Raises:
+        RealtimeError: it is no text, too long, or no JSON object.
+    """
+    if not isinstance(text, str):
+        raise RealtimeError("Messages are JSON texts, not bytes.", "invalid_message")
+    if len(text) > limits.message_bytes:
+        raise RealtimeError(f"The message is longer than {limits.message_bytes} bytes.", "invalid_message")
+    return read_object(text, limits.depth, "The message")
 
 
 def parse(message: dict[str, Any]) -> ClientEvent:

@@ -29,6 +29,7 @@ from duologue.serve.events import (
     SessionUpdate,
     format_of,
 )
+from duologue.serve.hearing import Hearing
 from duologue.serve.items import Item, Items, new_id
 from duologue.serve.limits import Bucket, Limits
 from duologue.serve.metrics import Metrics
@@ -54,12 +55,12 @@ from duologue.serve.turns import (
     UserStarted,
     UserStopped,
 )
+from duologue.serve.voices import check_voice, voice_of
 from duologue.systems.cascade.endpoint import Endpointing
 from duologue.systems.cascade.silero import SileroDetector
 from duologue.systems.engine import Engine, Slot
 from duologue.systems.rows import Saved
 
-SHORTEST = 0.1  # seconds of sound that can be committed
 EAGERNESS = {"low": 1.5, "medium": 0.7, "auto": 0.7, "high": 0.4}
 """Seconds of silence that end a turn where semantic turns are asked for without replies that come by themselves."""
 
@@ -79,25 +80,25 @@ class Realtime:
         self.id = new_id("sess")
         self.config = SessionConfig().changed(settings)
         self.config.model = engine.card.name
-        self.config.audio.output.voice = next(iter(engine.card.voices), None)
+        self.config.audio.output.voice = voice_of(engine.card)
         self.expires = time.time() + limits.session
         self.send: Callable[[dict[str, Any]], None] = lambda event: None
         """Takes every server event; set by the transport."""
-        self.broken = asyncio.Event()
+        self.broken: Callable[[], None] = lambda: None
+        """Called when the conversation has failed; set by the transport."""
         self._engine, self._detector, self._limits, self._metrics = engine, detector, limits, metrics
         self._messages = Bucket(limits.messages_per_second, limits.messages_at_once)
         self._audio = Bucket(limits.audio_rate, limits.audio_at_once)
         self._session = Session(engine, self._follow)
         self._items = Items(limits.items)
         self._conversation = new_id("conv")
-        self._user: Item | None = None  # the user's turn that is going on
-        self._heard: Item | None = None  # the last one, until its transcript is complete
+        self._hearing = Hearing(
+            self._session, self._emit, self._commit, lambda: self.config.audio.input.transcription is not None
+        )
         self._response: Response | None = None
         self._apart: dict[str, asyncio.Task[None]] = {}  # responses out of band
-        self._committed = 0.0  # seconds of the client's sound that belong to items
         self._charged = (0, 0)  # frames heard and said that usage was told of
         self._read = 0  # words read since then
-        self._stopped = 0.0  # when the user's turn was last over
 
     # Its life.
 
@@ -115,6 +116,11 @@ class Realtime:
         for task in self._apart.values():
             task.cancel()
         await self._session.close()
+
+    @property
+    def parkable(self) -> bool:
+        """Whether there is a conversation to go on with."""
+        return self._session.held
 
     async def park(self) -> Saved:
         """Leave the slot so that `open` can go on with what is returned; a reply under way is given up."""
@@ -161,10 +167,9 @@ class Realtime:
             case BufferAppend():
                 self._append(event.audio)
             case BufferCommit():
-                self._commit()
+                self._hearing.commit()
             case BufferClear():
-                self._session.clear()
-                self._user, self._committed = None, self._session.sent
+                self._hearing.clear()
                 self._emit("input_audio_buffer.cleared")
             case SessionUpdate():
                 self._update(event.session)
@@ -192,6 +197,7 @@ class Realtime:
             config = before.changed(patch)
         except ValidationError as error:
             raise wrong(error, "session") from None
+        check_voice(config.audio.output.voice, self._engine.card, "session.audio.output.voice")
         config.model = before.model
         config.audio.output.voice = before.audio.output.voice
         self.config = config
@@ -240,16 +246,10 @@ class Realtime:
                 "audio",
             )
 
-    def _commit(self) -> None:
-        self._session.commit()
-        seconds = self._session.sent - self._committed
-        if seconds < SHORTEST:
-            raise RealtimeError(
-                "Error committing input audio buffer: buffer too small. Expected at least 100ms of audio, "
-                f"but buffer only has {1000 * seconds:.2f}ms of audio.",
-                "input_audio_buffer_commit_empty",
-            )
-        self._close_turn()
+    def _commit(self, item: Item) -> None:
+        """A turn of the user is over."""
+        self._emit("input_audio_buffer.committed", previous_item_id=self._items.last, item_id=item.id)
+        self._add(item)
 
     async def _insert(self, event: ItemCreate) -> None:
         given = event.item
@@ -298,6 +298,7 @@ class Realtime:
 
     def _create(self, params: ResponseParams) -> None:
         refuse_tools(params.tools, "response.tools")
+        check_voice(params.audio.output.voice, self._engine.card, "response.audio.output.voice")
         if params.conversation == "none":
             self._create_apart(params)
             return
@@ -350,30 +351,25 @@ class Realtime:
     def _follow(self, moment: Moment) -> None:
         match moment:
             case UserStarted():
-                self._settle_transcript()
-                self._user = Item("user", [{"type": "input_audio", "transcript": None}])
-                start = int(1000 * moment.at)
-                self._emit("input_audio_buffer.speech_started", audio_start_ms=start, item_id=self._user.id)
-            case UserStopped() if self._user is not None:
-                end = int(1000 * moment.at)
-                self._emit("input_audio_buffer.speech_stopped", audio_end_ms=end, item_id=self._user.id)
-                self._stopped = time.monotonic()
-                self._close_turn()
-                if moment.answer:
+                self._hearing.start(moment)
+            case UserStopped():
+                if self._hearing.stop(moment) and moment.answer:
                     self._respond(ResponseParams())
                 if self._session.owned:
-                    self._settle_transcript()  # the system hears the words before it judges the turn over
+                    self._hearing.settle()  # the system hears the words before it judges the turn over
             case UserIdle():
-                self._idle(moment)
+                self._hearing.idle(moment)
+                self._respond(ResponseParams())
             case UserWord():
-                self._transcribe(moment.word)
+                self._hearing.word(moment.word)
             case ReplyStarted():
-                self._settle_transcript()
+                self._hearing.settle()
                 response = self._response or self._respond(ResponseParams())
                 response.begin()
             case ReplyWord() | ReplySound() if self._response is not None:
                 carry(self._response, moment, format_of(self.config.audio.output.format))
-                self._measure(moment)
+                if isinstance(moment, ReplySound):
+                    self._metrics.measure(moment.waited, moment.since)
                 self._hold_to_length(self._response)
             case ReplyEnded():
                 if moment.cut:
@@ -381,7 +377,7 @@ class Realtime:
                 else:
                     self._finish("completed")
             case NoReply():
-                self._settle_transcript()
+                self._hearing.settle()
                 self._finish("completed")
             case Broken():
                 self.fail(
@@ -390,14 +386,7 @@ class Realtime:
                     )
                 )
                 self._finish("failed", {"error": {"type": "server_error", "code": "server_error"}})
-                self.broken.set()
-
-    def _measure(self, moment: ReplyWord | ReplySound) -> None:
-        if isinstance(moment, ReplySound):
-            self._metrics.added.observe(moment.waited)
-            if self._stopped:
-                self._metrics.first_audio.observe(time.monotonic() - self._stopped)
-                self._stopped = 0.0
+                self.broken()
 
     def _hold_to_length(self, response: Response) -> None:
         if (
@@ -405,53 +394,6 @@ class Realtime:
             and response.words + response.seconds / self._engine.frame_seconds > response.most
         ):
             self._give_up("max_output_tokens", "incomplete")
-
-    def _idle(self, moment: UserIdle) -> None:
-        self._user = Item("user", [{"type": "input_audio", "transcript": None}])
-        self._emit(
-            "input_audio_buffer.timeout_triggered",
-            audio_start_ms=int(1000 * moment.since),
-            audio_end_ms=int(1000 * moment.at),
-            item_id=self._user.id,
-        )
-        self._close_turn()
-        self._respond(ResponseParams())
-
-    def _close_turn(self) -> None:
-        """What the user said since the last time becomes an item."""
-        item = self._user or Item("user", [{"type": "input_audio", "transcript": None}])
-        item.seconds = self._session.sent - self._committed
-        self._user, self._committed = None, self._session.sent
-        self._settle_transcript()
-        self._heard = item
-        self._emit("input_audio_buffer.committed", previous_item_id=self._items.last, item_id=item.id)
-        self._add(item)
-
-    def _transcribe(self, word: str) -> None:
-        item = self._user or self._heard
-        if item is None:
-            return
-        said = item.content[0]["transcript"]
-        item.content[0]["transcript"] = f"{said} {word}" if said else word
-        if self.config.audio.input.transcription is not None:
-            self._emit(
-                "conversation.item.input_audio_transcription.delta",
-                item_id=item.id,
-                content_index=0,
-                delta=f" {word}" if said else word,
-            )
-
-    def _settle_transcript(self) -> None:
-        """No more words of the user's last turn will come."""
-        item, self._heard = self._heard, None
-        if item is not None and self.config.audio.input.transcription is not None:
-            self._emit(
-                "conversation.item.input_audio_transcription.completed",
-                item_id=item.id,
-                content_index=0,
-                transcript=item.content[0]["transcript"] or "",
-                usage={"type": "duration", "seconds": round(item.seconds, 2)},
-            )
 
     def _respond(self, params: ResponseParams) -> Response:
         self._response = Response(self._send, self.config, params, self._items, self._conversation)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from duologue.serve import client_secrets
 from duologue.serve.events import RealtimeError
-from duologue.serve.limits import LimitError, depth_of
+from duologue.serve.limits import LimitError
+from duologue.serve.parsing import read_object
 from duologue.serve.server import Server
 from duologue.systems.engine import EngineFullError
 
@@ -25,28 +24,27 @@ def guarded(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         server: Server = request.app.state.server
         guest = server.keys.admit(request.headers)
         if guest is None:
-            return client_secrets.unauthorized(server)
+            return unauthorized(server)
         if not server.keys.welcomes(request.headers):
-            return _refuse(server, 403, "origin_not_allowed", "Pages of this origin may not ask.")
+            return refuse(server, 403, "origin_not_allowed", "Pages of this origin may not ask.")
         if server.draining.is_set():
-            return _refuse(server, 503, "server_draining", "The server is about to stop; ask again.")
+            return refuse(server, 503, "server_draining", "The server is about to stop; ask again.")
         try:
             with server.places.hold(guest.key, request.client.host if request.client else ""):
                 return await answer(request, server)
-        except LimitError as error:
-            return _refuse(server, 429, "rate_limit_exceeded", str(error))
-        except EngineFullError as error:
-            return _refuse(server, 503, "server_full", str(error))
-        except RealtimeError as error:
-            server.metrics.errors.labels(error.body["code"]).inc()
-            body = {name: value for name, value in error.body.items() if name != "event_id"}
-            return JSONResponse({"error": body}, 400)
+        except LimitError as limit:
+            return refuse(server, 429, "rate_limit_exceeded", str(limit))
+        except EngineFullError as full:
+            return refuse(server, 503, "server_full", str(full))
+        except RealtimeError as refusal:
+            server.metrics.errors.labels(refusal.body["code"]).inc()
+            return worded(refusal)
 
     return endpoint
 
 
 async def read_json(request: Request, most: int, depth: int) -> dict[str, Any]:
-    """A body of up to `most` bytes.
+    """A body of up to `most` bytes; none at all is an empty object.
 
     Raises:
         RealtimeError: it is longer, no JSON object, or nested deeper than `depth`.
@@ -56,15 +54,26 @@ async def read_json(request: Request, most: int, depth: int) -> dict[str, Any]:
         data += part
         if len(data) > most:
             raise RealtimeError(f"The body is longer than {most} bytes.", "invalid_request")
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        raise RealtimeError("The body is not JSON.", "invalid_json") from None
-    if not isinstance(body, dict) or depth_of(body) > depth:
-        raise RealtimeError("The body is no JSON object, or nested too deep.", "invalid_json")
-    return body
+    return read_object(data or b"{}", depth, "The body")
 
 
-def _refuse(server: Server, status: int, code: str, message: str) -> Response:
+def error(status: int, code: str, message: str, param: str | None = None) -> Response:
+    """An error as the OpenAI API words it."""
+    body = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
+    return JSONResponse({"error": body}, status)
+
+
+def worded(refusal: RealtimeError) -> Response:
+    """What is wrong with a request, in the words of a session's errors."""
+    body = {name: value for name, value in refusal.body.items() if name != "event_id"}
+    return JSONResponse({"error": body}, 400)
+
+
+def refuse(server: Server, status: int, code: str, message: str) -> Response:
+    """An error that is counted."""
     server.metrics.refused.labels(code).inc()
-    return client_secrets.error(status, code, message)
+    return error(status, code, message)
+
+
+def unauthorized(server: Server) -> Response:
+    return refuse(server, 401, "invalid_api_key", "Incorrect API key provided.")

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from duologue.serve.keys import Guest, Keys
+from duologue.serve.keys import Keys
 from duologue.serve.limits import Limits, Places
 from duologue.serve.logs import log
 from duologue.serve.metrics import Metrics
@@ -23,7 +23,7 @@ TOO_LATE = 0.05  # share of late frames from which the server is not ready for m
 class _Parked:
     realtime: Realtime
     saved: Saved
-    guest: str
+    key: str
     end: asyncio.TimerHandle
 
 
@@ -78,16 +78,16 @@ class Server:
         self._detector = self._detector or SileroDetector()
         return self._detector
 
-    def park(self, realtime: Realtime, saved: Saved, guest: Guest) -> None:
-        """Keep a conversation whose client vanished, for a while."""
+    def park(self, realtime: Realtime, saved: Saved, key: str) -> None:
+        """Keep a conversation whose client vanished, for a while; `key` tells who held it."""
         end = asyncio.get_running_loop().call_later(self.limits.resume, self._forget, realtime.id)
-        self._parked[realtime.id] = _Parked(realtime, saved, guest.key, end)
+        self._parked[realtime.id] = _Parked(realtime, saved, key, end)
         self.metrics.parked.set(len(self._parked))
 
-    def resume(self, id: str, guest: Guest) -> tuple[Realtime, Saved] | None:
-        """A parked conversation, for the guest who held it."""
+    def resume(self, id: str, key: str) -> tuple[Realtime, Saved] | None:
+        """A parked conversation, for whoever held it."""
         parked = self._parked.get(id)
-        if parked is None or not secrets.compare_digest(parked.guest, guest.key):
+        if parked is None or not secrets.compare_digest(parked.key, key):
             return None
         parked.end.cancel()
         self._forget(id)

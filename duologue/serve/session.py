@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from duologue.serve.sound import Format, Inward, Outward
 from duologue.serve.turns import QUIET, Change, OwnTurns, Turns, UserStarted, UserStopped
+from duologue.serve.voiced import Voiced
 from duologue.systems.base import HeardWord, Pcm, TextWord, Turn
 from duologue.systems.engine import Engine, Heard, Slot
 from duologue.systems.rows import Saved
@@ -40,10 +41,16 @@ class ReplyWord:
 
 @dataclass(frozen=True)
 class ReplySound:
-    """The next sound of the reply in the client's format; `waited`: seconds since its frame was due."""
+    """The next sound of the reply in the client's format.
+
+    Attributes:
+        waited: seconds since its frame was due.
+        since: of the first, seconds since the user's last sound, if the user said anything.
+    """
 
     data: bytes
     waited: float
+    since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,7 @@ class Session:
         self.replying = False
         self.heard_frames = 0  # of the user that the system has heard
         self.said_frames = 0
+        self.frames = 0  # of conversation, silence in the stead of a client that sent nothing among them
         self.sent = 0.0  # seconds that the client has sent
         self._tell = tell
         self._loop = asyncio.get_running_loop()
@@ -88,6 +96,8 @@ class Session:
         self._user = False  # the user has the floor, as the client was told
         self._held: list[UserStarted | UserWord] = []  # said over a reply that goes on
         self._wanted: int | None = None  # frames for which a wanted reply has been waited for
+        self._voiced = Voiced()
+        self._first = False  # the reply has begun and nothing of it was told
         self._silences = 0  # frames in a row without anything from the client or a reply
 
     async def open(self, seed: int = 0, saved: Saved | None = None) -> None:
@@ -105,6 +115,11 @@ class Session:
     def slot(self) -> Slot:
         assert self._slot is not None, "open the session first"
         return self._slot
+
+    @property
+    def held(self) -> bool:
+        """Whether it holds a slot."""
+        return self._slot is not None
 
     @property
     def owned(self) -> bool:
@@ -174,6 +189,7 @@ class Session:
     def _take(self, frames: list[Pcm]) -> bool:
         for frame in frames:
             self.sent += self.engine.frame_seconds
+            self._voiced.hear(frame)
             for change in self._turns.hear(frame, self.sent):
                 self._note(change)
         full, self._turns.full = self._turns.full, False
@@ -207,6 +223,7 @@ class Session:
             self._slot = None
             self._tell(Broken(told))
             return
+        self.frames += 1
         self.heard_frames += not told.silence
         ended: ReplyEnded | None = None
         for event in told.reply.events:
@@ -224,7 +241,9 @@ class Session:
         if self.replying:
             self.said_frames += 1
             if data := self._out.push(told.reply.pcm):
-                self._tell(ReplySound(data, told.waited))
+                since = self._voiced.since() if self._first else None
+                self._first = False
+                self._tell(ReplySound(data, told.waited, since))
         if ended:
             self._end(ended)
         self._wait(told.silence)
@@ -267,7 +286,7 @@ class Session:
     def _begin(self) -> None:
         if self._turns.owned and self._user:
             self._stop_user()
-        self._dropping, self.replying, self._wanted = False, True, None
+        self._dropping, self.replying, self._wanted, self._first = False, True, None, True
         self._tell(ReplyStarted())
         for word in self._early:
             self._tell(ReplyWord(word))

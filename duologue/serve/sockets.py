@@ -1,6 +1,6 @@
 """WebSockets under the server's limits: who is let in, what is read, and how much may wait for a slow client.
 
-Every protocol over WebSocket uses `admitted` and `Outbox`; `realtime` is the endpoint of the Realtime API.
+A protocol is a `Connection`; its endpoint runs one for whoever is `admitted`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,21 @@ import asyncio
 import contextlib
 import json
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from duologue.serve import beta
 from duologue.serve.events import RealtimeError
 from duologue.serve.keys import PROTOCOL, Guest
-from duologue.serve.limits import LimitError, depth_of
+from duologue.serve.limits import LimitError
 from duologue.serve.logs import log
-from duologue.serve.realtime import Realtime
+from duologue.serve.parsing import read_message
 from duologue.serve.server import Server
-from duologue.systems.engine import EngineFullError
 
 AWAY, UNSUPPORTED, POLICY, BROKEN, RESTART, FULL = 1001, 1003, 1008, 1011, 1012, 1013
 LOST = (1005, 1006)  # the connection ended without a code that says why
@@ -32,11 +31,11 @@ BREATH = 0.05  # seconds that are not read from a client that was refused a mess
 
 
 class ClosingError(Exception):
-    """The server ends a connection, with this close code and reason."""
+    """The server ends a connection, with this close code and reason; `told` to clients that know errors."""
 
-    def __init__(self, code: int, reason: str) -> None:
+    def __init__(self, code: int, reason: str, told: RealtimeError | None = None) -> None:
         super().__init__(reason)
-        self.code, self.reason = code, reason
+        self.code, self.reason, self.told = code, reason, told
 
 
 class Outbox:
@@ -140,77 +139,92 @@ async def admitted(websocket: WebSocket, protocol: str, known: Guest | None = No
         yield None
 
 
-async def realtime(websocket: WebSocket) -> None:
-    """`/v1/realtime`: `?model=`, and `?resume=sess_…` to go on with a session whose connection was lost."""
-    async with admitted(websocket, "realtime") as guest:
-        if guest is not None:
-            await _Connection(websocket, guest).run()
+class Connection(ABC):
+    """One client on its WebSocket: `await run()` holds it until one of both ends it, and gives back what it held.
 
+    Attributes:
+        id: what it is called in the logs.
+        expires: when it has lasted as long as it may, by the wall clock.
+    """
 
-class _Connection:
-    """One client of the Realtime API on its WebSocket."""
-
-    def __init__(self, websocket: WebSocket, guest: Guest) -> None:
-        self.websocket, self.guest = websocket, guest
+    def __init__(self, websocket: WebSocket, guest: Guest, id: str) -> None:
+        self.websocket, self.guest, self.id = websocket, guest, id
         self.server: Server = websocket.app.state.server
         self.outbox = Outbox(websocket, self.server)
+        self.expires = time.time() + self.server.limits.session
         offered = websocket.scope.get("subprotocols", [])
-        self.beta = beta.is_asked(websocket.headers, offered)
-        self.subprotocol = PROTOCOL if PROTOCOL in offered else None
+        self._subprotocol = PROTOCOL if PROTOCOL in offered else None
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @abstractmethod
+    async def open(self) -> None:
+        """What is done before anything is read.
+
+        Raises:
+            ClosingError: the connection cannot be had.
+        """
+
+    @abstractmethod
+    async def take(self, message: dict[str, Any]) -> None:
+        """Do what a message asks for.
+
+        Raises:
+            RealtimeError: something is wrong with it; the client is told by `fail` and goes on.
+            ClosingError: it ends the connection.
+        """
+
+    @abstractmethod
+    def fail(self, error: RealtimeError, message: dict[str, Any]) -> None:
+        """Tell the client what is wrong with its message; it is empty where it could not be read.
+
+        Raises:
+            ClosingError: the protocol has no words for it, and the connection ends.
+        """
+
+    @abstractmethod
+    def depart(self, closing: ClosingError) -> None:
+        """Last words before the server closes the connection."""
+
+    @abstractmethod
+    async def release(self, code: int) -> None:
+        """Give back what is held; the connection ended with this code."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        self.outbox.put(json.dumps(message))
+
+    def end(self, closing: ClosingError) -> None:
+        """Let the connection end."""
+        if not self._ended.done():
+            self._ended.set_exception(closing)
 
     async def run(self) -> None:
-        await self.websocket.accept(self.subprotocol)
-        begin, code, reason, session = time.monotonic(), LOST[-1], "", None
+        await self.websocket.accept(self._subprotocol)
+        began, code, closing = time.monotonic(), LOST[-1], None
         try:
-            session = await self._open()
-            await self._talk(session)
+            await self.open()
+            await self._talk()
         except ClosingError as error:
-            code, reason = error.code, error.reason
+            code, closing = error.code, error
         except WebSocketDisconnect as error:
             code = error.code
         except Exception as error:
-            code, reason = BROKEN, "the server failed"
+            code, closing = BROKEN, ClosingError(BROKEN, "the server failed")
             log("failed", error)
         finally:
-            await self._end(session, code, reason)
+            await self._hang_up(code, closing)
             self.server.metrics.closed.labels(str(code)).inc()
-            log("closed", session=session and session.id, code=code, seconds=round(time.monotonic() - begin, 2))
+            log("closed", session=self.id, code=code, seconds=round(time.monotonic() - began, 2))
 
-    async def _open(self) -> Realtime:
-        query, server = self.websocket.query_params, self.server
-        resumed = server.resume(query["resume"], self.guest) if "resume" in query else None
-        if resumed:
-            session, saved = resumed
-        else:
-            engine = server.engine(query.get("model"))
-            settings = dict(self.guest.session or {})
-            session, saved = Realtime(engine, server.detector, server.limits, server.metrics, settings), None
-        session.send = self._send
-        try:
-            await session.open(saved)
-        except EngineFullError as error:
-            session.fail(RealtimeError(str(error), "server_full", type="server_error"))
-            await self.outbox.flush()
-            raise ClosingError(FULL, "no free slot; try again later") from error
-        log("opened", session=session.id, model=session.config.model, key=self.guest.key, resumed=bool(resumed))
-        return session
-
-    async def _talk(self, session: Realtime) -> None:
+    async def _talk(self) -> None:
         """Read and write until one of them, the clock or the server makes an end."""
-        left = session.expires - time.time()
-        tasks = [
-            asyncio.ensure_future(self._read(session)),
-            asyncio.ensure_future(self.outbox.run()),
-            asyncio.ensure_future(self._broken(session)),
-            asyncio.ensure_future(self._closing()),
-        ]
+        ends: list[Coroutine[Any, Any, None]] = [self._read(), self.outbox.run(), self._closing(), self._ending()]
+        tasks = [asyncio.ensure_future(end) for end in ends]
         try:
-            done, _ = await asyncio.wait(tasks, timeout=max(0, left), return_when=asyncio.FIRST_COMPLETED)
+            left = max(0, self.expires - time.time())
+            done, _ = await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not done:
-                minutes = self.server.limits.session / 60
-                message = f"Your session hit the maximum duration of {minutes:g} minutes."
-                session.fail(RealtimeError(message, "session_expired"))
-                raise ClosingError(AWAY, "session expired")
+                message = f"Your session hit the maximum duration of {self.server.limits.session / 60:g} minutes."
+                raise ClosingError(AWAY, "session expired", RealtimeError(message, "session_expired"))
             for task in done:
                 task.result()
         finally:
@@ -218,62 +232,40 @@ class _Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read(self, session: Realtime) -> None:
+    async def _read(self) -> None:
         idle = self.server.limits.idle
         while True:
             try:
                 async with asyncio.timeout(idle):
                     received = await self.websocket.receive()
             except TimeoutError:
-                session.fail(RealtimeError(f"Nothing was sent for {idle:g} s.", "idle_timeout"))
-                raise ClosingError(AWAY, "idle") from None
+                told = RealtimeError(f"Nothing was sent for {idle:g} s.", "idle_timeout")
+                raise ClosingError(AWAY, "idle", told) from None
             if received["type"] == "websocket.disconnect":
                 raise WebSocketDisconnect(received.get("code") or LOST[-1])
+            message: dict[str, Any] = {}
             try:
-                message = self._parse(received)
+                message = read_message(received.get("text"), self.server.limits)
+                await self.take(message)
             except RealtimeError as error:
-                session.fail(error)
+                self.fail(error, message)
                 await asyncio.sleep(BREATH)
-                continue
-            if not await session.handle(message):
-                await asyncio.sleep(BREATH)
-
-    def _parse(self, received: Any) -> dict[str, Any]:
-        if received.get("text") is None:
-            raise RealtimeError("Messages are JSON texts, not bytes.", "invalid_message")
-        try:
-            message = json.loads(received["text"])
-        except (ValueError, RecursionError):
-            raise RealtimeError("The message is not JSON.", "invalid_json") from None
-        if not isinstance(message, dict):
-            raise RealtimeError("The message is no JSON object.", "invalid_json")
-        if depth_of(message) > self.server.limits.depth:
-            raise RealtimeError(f"JSON is nested deeper than {self.server.limits.depth}.", "invalid_json")
-        return beta.present(message) if self.beta else message
-
-    def _send(self, event: dict[str, Any]) -> None:
-        told = beta.earlier(event) if self.beta else event
-        if told is not None:
-            self.outbox.put(json.dumps(told))
-
-    async def _broken(self, session: Realtime) -> None:
-        await session.broken.wait()
-        raise ClosingError(BROKEN, "the conversation failed")
 
     async def _closing(self) -> None:
         await self.server.closing.wait()
         raise ClosingError(RESTART, "the server is about to stop")
 
-    async def _end(self, session: Realtime | None, code: int, reason: str) -> None:
-        """Give back what is held; a conversation whose connection was lost is kept for a while."""
-        if reason:
+    async def _ending(self) -> None:
+        await self._ended
+
+    async def _hang_up(self, code: int, closing: ClosingError | None) -> None:
+        """Say goodbye where anybody listens, and give back what is held."""
+        self._ended.cancel()
+        if closing is not None:
+            self.depart(closing)
             await self.outbox.flush()
         self.outbox.clear()
-        if session is not None:
-            if code in LOST and self.server.limits.resume and not self.server.closing.is_set():
-                self.server.park(session, await session.park(), self.guest)
-            else:
-                await session.close()
-        if reason and self.websocket.application_state is WebSocketState.CONNECTED:
+        await self.release(code)
+        if closing is not None and self.websocket.application_state is WebSocketState.CONNECTED:
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-                await self.websocket.close(code, reason)
+                await self.websocket.close(code, closing.reason)

@@ -22,9 +22,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from duologue.audio import files
 from duologue.errors import AudioError
-from duologue.serve.client_secrets import error as error_response
 from duologue.serve.events import RealtimeError
 from duologue.serve.parsing import wrong
+from duologue.serve.requests import error as error_response
 from duologue.serve.requests import guarded
 from duologue.serve.server import Server
 from duologue.systems.base import HeardWord, Turn

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from duologue.serve import client_secrets
+from duologue.serve import requests
 from duologue.serve.events import RealtimeError
 from duologue.serve.keys import Guest
 from duologue.serve.line import Line
@@ -132,14 +132,14 @@ async def voice(request: Request) -> Response:
     async for part in request.stream():
         body += part
         if len(body) > MOST_BYTES:
-            return client_secrets.error(413, "invalid_request", f"The form is longer than {MOST_BYTES} bytes.")
+            return requests.error(413, "invalid_request", f"The form is longer than {MOST_BYTES} bytes.")
     if server.twilio_token is not None:
         form = parse_qsl(body.decode(errors="replace"), keep_blank_values=True) if request.method == "POST" else []
         if not is_signed(server.twilio_token, request.headers.get("x-twilio-signature", ""), str(request.url), form):
             server.metrics.refused.labels("invalid_signature").inc()
-            return client_secrets.error(403, "invalid_signature", _UNSIGNED)
+            return requests.error(403, "invalid_signature", _UNSIGNED)
     elif server.keys.admit(request.headers) is None:
-        return client_secrets.unauthorized(server)
+        return requests.unauthorized(server)
     scheme = "wss" if request.url.scheme == "https" else "ws"
     stream = quoteattr(f"{scheme}://{request.url.netloc}/twilio")
     twiml = f'<?xml version="1.0" encoding="UTF-8"?>\n<Response><Connect><Stream url={stream}/></Connect></Response>'
@@ -170,7 +170,7 @@ class Call(Line):
         self._replies = 0
         self._playing: set[str] = set()  # marks of replies that the caller has not heard to the end
 
-    async def take(self, message: dict[str, Any]) -> None:
+    async def obey(self, message: dict[str, Any]) -> None:
         try:
             event = _MESSAGE.validate_python(message)
         except ValidationError as error:
@@ -207,12 +207,12 @@ class Call(Line):
             case UserStarted() if self._playing:
                 self._clear()  # the reply was said, but the end of it still waits in Twilio's buffer
 
-    def fail(self, error: RealtimeError, message: dict[str, Any]) -> None:
+    def complain(self, error: RealtimeError, message: dict[str, Any]) -> None:
         """Sound that was too much is lost without a word, as the protocol has none; all else is no call of Twilio's."""
         if error.body["code"] not in ("rate_limit_exceeded", "input_audio_buffer_full", "server_full"):
             raise ClosingError(UNSUPPORTED, "not a message of Twilio media streams")
 
-    def depart(self, code: int) -> None:
+    def depart(self, closing: ClosingError) -> None:
         """A call just ends."""
 
     def _clear(self) -> None:

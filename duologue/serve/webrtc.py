@@ -2,14 +2,16 @@
 
 The session is the same as on a WebSocket. What differs is where sound goes: it comes from and leaves by tracks, and as
 the server paces what it says, it also tells when that is audible (`output_audio_buffer.started`, `.stopped`,
-`.cleared`), and truncates by itself what was cut off. Media go over the address that the request came in on and over
-no other, and no STUN or TURN server is asked; a call cannot be resumed.
+`.cleared`), and truncates by itself what was cut off. A call has no close code: why the server ends it is the last
+event, an `error`. Media go over the address that the request came in on and over no other, and no STUN or TURN server
+is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from collections import deque
@@ -29,17 +31,19 @@ from av import AudioFrame
 from duologue.audio.resample import StreamResampler
 from duologue.serve.events import RealtimeError, format_of
 from duologue.serve.items import new_id
-from duologue.serve.limits import depth_of
 from duologue.serve.logs import log
+from duologue.serve.parsing import read_message
 from duologue.serve.realtime import Realtime
 from duologue.serve.server import Server
 from duologue.serve.sound import Format
 from duologue.serve.voice import Voice
 from duologue.systems.base import Pcm
+from duologue.systems.rows import Saved
 
 CONNECT = 15.0  # seconds that a client has to connect
 PIECE = 0.04  # seconds of the user's sound that are handed on at a time
 BREATH = 0.05  # seconds that are not read from a client that was refused a message
+FAREWELL = 1.0  # seconds that the last events have to go out
 MOST_EARLY = 100  # events that wait for the data channel
 
 
@@ -52,13 +56,17 @@ class Call:
 
     Attributes:
         guest: whose call it is, by the key.
+        session: the id of its session.
     """
 
-    def __init__(self, realtime: Realtime, server: Server, guest: str) -> None:
+    def __init__(self, realtime: Realtime, server: Server, guest: str, saved: Saved | None = None) -> None:
+        """`saved` is the conversation that the session goes on with, if it is no new one."""
         self.id = new_id("rtc")
-        self.guest = guest
+        self.guest, self.session = guest, realtime.id
+        self._saved = saved
         self._realtime, self._server, self._limits = realtime, server, server.limits
         realtime.send = self._send
+        realtime.broken = lambda: self.end("broken")
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._voice = Voice(self._tell)
         self._track: asyncio.Future[MediaStreamTrack] = asyncio.get_running_loop().create_future()
@@ -79,10 +87,10 @@ class Call:
             EngineFullError: no slot is free.
         """
         try:
-            await self._realtime.open()
+            await self._realtime.open(self._saved)
             return await self._negotiate(offer, host)
         except BaseException:
-            await self._close()
+            await self._close(keep=self._saved is not None)
             raise
 
     async def _negotiate(self, offer: str, host: str) -> str:
@@ -119,19 +127,29 @@ class Call:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._close()
+            await self._close(keep=reason == "lost")
             self._server.metrics.closed.labels(reason).inc()
             log("closed", session=self._realtime.id, reason=reason, seconds=round(time.monotonic() - begin, 2))
 
-    def end(self, reason: str) -> None:
-        """Let the call end."""
+    def end(self, reason: str, told: RealtimeError | None = None) -> None:
+        """Let the call end; `told` to the client, if it does not know why."""
         if not self._ended.done():
             self._ended.set_result(reason)
+            if told is not None:
+                self._realtime.fail(told)
 
-    async def _close(self) -> None:
+    async def _close(self, keep: bool) -> None:
+        """Let the last events go out and give back what is held; the session of a lost call is kept for a while."""
         self._voice.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                while self._peer.connectionState == "connected" and self._channel and self._channel.bufferedAmount:
+                    await asyncio.sleep(0.02)
         await self._peer.close()
-        await self._realtime.close()
+        if keep and self._realtime.parkable and self._limits.resume and not self._server.closing.is_set():
+            self._server.park(self._realtime, await self._realtime.park(), self.guest)
+        else:
+            await self._realtime.close()
 
     # From the client.
 
@@ -151,7 +169,8 @@ class Call:
         try:
             self._messages.put_nowait(message)
         except asyncio.QueueFull:
-            self.end("flooded")
+            message = f"More than {self._limits.messages_at_once} messages wait."
+            self.end("flooded", RealtimeError(message, "rate_limit_exceeded", type="rate_limit_error"))
 
     async def _hear(self) -> None:
         """Hand the track's sound to the session, in the format that it is set to."""
@@ -179,7 +198,7 @@ class Call:
             text = await self._messages.get()
             self._touched = time.monotonic()
             try:
-                message = self._parse(text)
+                message = read_message(text, self._limits)
             except RealtimeError as error:
                 self._realtime.fail(error)
                 await asyncio.sleep(BREATH)
@@ -188,19 +207,6 @@ class Call:
                 self._cut()
             elif not await self._realtime.handle(message):
                 await asyncio.sleep(BREATH)
-
-    def _parse(self, text: str | bytes) -> dict[str, Any]:
-        if not isinstance(text, str):
-            raise RealtimeError("Messages are JSON texts, not bytes.", "invalid_message")
-        if len(text) > self._limits.message_bytes:
-            raise RealtimeError(f"A message is longer than {self._limits.message_bytes} bytes.", "invalid_message")
-        try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            raise RealtimeError("The message is not JSON.", "invalid_json") from None
-        if not isinstance(message, dict) or depth_of(message) > self._limits.depth:
-            raise RealtimeError("The message is no JSON object, or nested too deep.", "invalid_json")
-        return message
 
     # To the client.
 
@@ -241,8 +247,11 @@ class Call:
     # The end.
 
     def _watch_connection(self) -> None:
-        if self._peer.connectionState in ("failed", "closed"):
-            self.end("lost")
+        match self._peer.connectionState:
+            case "failed":
+                self.end("lost")
+            case "closed":
+                self.end("closed")
 
     async def _watch(self) -> None:
         """End a call that does not connect, falls silent or lasts too long."""
@@ -253,23 +262,17 @@ class Call:
             if now - begin > CONNECT and self._peer.connectionState in ("new", "connecting"):
                 self.end("unconnected")
             elif now - self._touched > self._limits.idle:
-                self._realtime.fail(RealtimeError(f"Nothing was sent for {self._limits.idle:g} s.", "idle_timeout"))
-                self.end("idle")
+                self.end("idle", RealtimeError(f"Nothing was sent for {self._limits.idle:g} s.", "idle_timeout"))
             elif time.time() > self._realtime.expires:
                 minutes = self._limits.session / 60
                 message = f"Your session hit the maximum duration of {minutes:g} minutes."
-                self._realtime.fail(RealtimeError(message, "session_expired"))
-                self.end("expired")
+                self.end("expired", RealtimeError(message, "session_expired"))
 
     async def _stopping(self) -> None:
-        """End with the server, or with a conversation that fails."""
-        both = [asyncio.ensure_future(each.wait()) for each in (self._server.closing, self._realtime.broken)]
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in both:
-                each.cancel()
-        self.end("drained" if self._server.closing.is_set() else "broken")
+        """End with the server."""
+        await self._server.closing.wait()
+        message = "The server is about to stop; call again."
+        self.end("drained", RealtimeError(message, "server_draining", type="server_error"))
 
 
 def _mono(frame: AudioFrame) -> Pcm:

@@ -1,0 +1,78 @@
+"""`/v1/realtime`: a session of the Realtime API over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.websockets import WebSocket
+
+from duologue.serve import beta
+from duologue.serve.events import RealtimeError
+from duologue.serve.keys import Guest
+from duologue.serve.logs import log
+from duologue.serve.realtime import Realtime
+from duologue.serve.sockets import BREATH, BROKEN, FULL, LOST, ClosingError, Connection, admitted
+from duologue.systems.engine import EngineFullError
+from duologue.systems.rows import Saved
+
+
+async def realtime(websocket: WebSocket) -> None:
+    """One session: `?model=`, and `?resume=sess_…` to go on with one whose connection was lost."""
+    async with admitted(websocket, "realtime") as guest:
+        if guest is not None:
+            await _Client(websocket, guest).run()
+
+
+class _Client(Connection):
+    """One client, in the present events or in those of the beta."""
+
+    def __init__(self, websocket: WebSocket, guest: Guest) -> None:
+        query = websocket.query_params
+        self._saved: Saved | None = None
+        server = websocket.app.state.server
+        resumed = server.resume(query["resume"], guest.key) if "resume" in query else None
+        if resumed:
+            self.session, self._saved = resumed
+        else:
+            settings = dict(guest.session or {})
+            engine = server.engine(query.get("model"))
+            self.session = Realtime(engine, server.detector, server.limits, server.metrics, settings)
+        super().__init__(websocket, guest, self.session.id)
+        self.expires = self.session.expires
+        self._beta = beta.is_asked(websocket.headers, websocket.scope.get("subprotocols", []))
+        self.session.send = self._tell
+        self.session.broken = lambda: self.end(ClosingError(BROKEN, "the conversation failed"))
+
+    async def open(self) -> None:
+        try:
+            await self.session.open(self._saved)
+        except EngineFullError as error:
+            told = RealtimeError(str(error), "server_full", type="server_error")
+            raise ClosingError(FULL, "no free slot; try again later", told) from error
+        resumed = self._saved is not None
+        log("opened", session=self.id, model=self.session.config.model, key=self.guest.key, resumed=resumed)
+
+    async def take(self, message: dict[str, Any]) -> None:
+        if not await self.session.handle(beta.present(message) if self._beta else message):
+            await asyncio.sleep(BREATH)
+
+    def fail(self, error: RealtimeError, message: dict[str, Any]) -> None:
+        self.session.fail(error)
+
+    def depart(self, closing: ClosingError) -> None:
+        if closing.told is not None:
+            self.session.fail(closing.told)
+
+    async def release(self, code: int) -> None:
+        """A conversation whose connection was lost is kept for a while."""
+        keep = code in LOST and self.session.parkable and self.server.limits.resume > 0
+        if keep and not self.server.closing.is_set():
+            self.server.park(self.session, await self.session.park(), self.guest.key)
+        else:
+            await self.session.close()
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        told = beta.earlier(event) if self._beta else event
+        if told is not None:
+            self.send(told)
