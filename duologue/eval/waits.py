@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from duologue.eval.converse import Record
 
-AUDIO = {"endpoint": "waits for silence", "audio": "for more of the audio"}
+AUDIO = {"endpoint": "waits for silence", "audio": "waits for more audio"}
 """What passes on the audio's own clock: the silence that tells a cascade that the turn is over, and the rest."""
 MACHINE = {
-    "recognition": "for the recogniser",
-    "answer": "for the answer's text",
-    "synthesis": "for its sound",
-    "computing": "for other computing",
+    "recognition": "waits for the recogniser",
+    "answer": "waits for the answer's text",
+    "synthesis": "waits for the synthesiser",
+    "computing": "waits for other computing",
 }
 """What the machine adds to it: a cascade's stages, and the rest."""
 PARTS = {**AUDIO, **MACHINE}

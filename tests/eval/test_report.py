@@ -105,7 +105,7 @@ def test_what_a_reply_waits_for_is_one_bar_a_subject(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     bars = page[page.index("What a reply waits for") : page.index("Family by family")]
     box, echo = (bars[bars.index(f'"label">{name}<') :].split("</svg>")[0] for name in ("box", "echo"))
-    assert "for more of the audio: 300 ms" in box and "for other computing: 10 ms" in box and ">310</text>" in box
+    assert "waits for more audio: 300 ms" in box and "waits for other computing: 10 ms" in box and ">310</text>" in box
     assert 'width="85.16%"' in box  # 300 of 310 ms, the longest bar, which leaves room for its sum
     assert 'width="0.00%"' in echo and ">-200</text>" in echo
     assert "waits for silence" not in bars  # nobody is a cascade here
