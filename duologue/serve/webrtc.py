@@ -247,11 +247,8 @@ class Call:
     # The end.
 
     def _watch_connection(self) -> None:
-        match self._peer.connectionState:
-            case "failed":
-                self.end("lost")
-            case "closed":
-                self.end("closed")
+        if self._peer.connectionState in ("failed", "closed"):
+            self.end("lost")
 
     async def _watch(self) -> None:
         """End a call that does not connect, falls silent or lasts too long."""

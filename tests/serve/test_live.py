@@ -113,6 +113,30 @@ def test_sound_and_words_come_as_they_are_said(beeper: Served) -> None:
     run(test)
 
 
+def test_time_goes_on_while_the_client_sends_nothing(beeper: Served) -> None:
+    async def test() -> None:
+        async with started(beeper) as connection:
+            await say(connection, tone(0.48))
+            heard = (await until(connection, "session.input_transcript.delta"))[-1]
+            said = (await until(connection, "session.output_transcript.delta"))[-1]
+            assert said.end_ms > 480 > heard.end_ms  # the beep comes after two frames of silence
+
+    run(test)
+
+
+def test_a_voice_that_there_is_not_is_refused(beeper: Served) -> None:
+    async def test() -> None:
+        async with connected(beeper) as connection:
+            asked = {"model": "gpt-live-1", "audio": {"output": {"voice": {"id": "voice_123"}}}}
+            await connection.session.start(session=asked)
+            assert (await told(connection)).error.param == "session.audio.output.voice"
+            asked["audio"] = {"output": {"voice": "willow"}}
+            await connection.session.start(session=asked)
+            assert (await told(connection)).session.audio.output.voice == "beep"
+
+    run(test)
+
+
 def test_the_format_is_the_clients(beeper: Served) -> None:
     async def test() -> None:
         async with started(beeper, audio={"format": {"type": "audio/pcma", "rate": 8000}}) as connection:

@@ -292,6 +292,33 @@ def test_settings_are_echoed_and_wrong_ones_named(beeper: Served) -> None:
     run(test)
 
 
+def test_a_voice_that_there_is_not_is_refused_and_openais_names_mean_the_models_own(beeper: Served) -> None:
+    async def refused(connection: Any, param: str) -> None:
+        error = (await connection.recv()).error
+        assert (error.code, error.param) == ("invalid_value", param)
+        assert "'beep'" in error.message
+
+    async def test() -> None:
+        async with connected(beeper) as connection:
+            for voice in ("marin", "beep", {"id": "beep"}):
+                await connection.session.update(session={"type": "realtime", "audio": {"output": {"voice": voice}}})
+                assert (await connection.recv()).session.audio.output.voice == "beep"
+            for wrong in ("scarlett", {"id": "voice_123"}, {}):
+                await connection.session.update(session={"type": "realtime", "audio": {"output": {"voice": wrong}}})
+                await refused(connection, "session.audio.output.voice")
+            await connection.response.create(response={"audio": {"output": {"voice": "scarlett"}}})
+            await refused(connection, "response.audio.output.voice")
+        client = AsyncOpenAI(api_key=KEY, base_url=f"{beeper.http}/v1", max_retries=0)
+        asked: Any = {"type": "realtime", "audio": {"output": {"voice": "scarlett"}}}
+        with pytest.raises(openai.BadRequestError, match="supported values"):
+            await client.realtime.client_secrets.create(session=asked)
+        asked["audio"]["output"]["voice"] = "cedar"
+        made = await client.realtime.client_secrets.create(session=asked)
+        assert made.session.audio.output.voice == "beep"
+
+    run(test)
+
+
 def test_the_beta_client_gets_the_earlier_names(beeper: Served) -> None:
     async def test() -> None:
         client = AsyncOpenAI(api_key=KEY, websocket_base_url=f"{beeper.ws}/v1", max_retries=0)
@@ -302,6 +329,10 @@ def test_the_beta_client_gets_the_earlier_names(beeper: Served) -> None:
             updated = await connection.recv()
             assert updated.session.turn_detection.threshold == 0.4
             assert updated.session.modalities == ["text", "audio"]
+            await connection.session.update(session={"voice": "scarlett"})
+            assert (await connection.recv()).error.param == "session.audio.output.voice"
+            await connection.response.create(response={"voice": "scarlett"})
+            assert (await connection.recv()).error.param == "response.audio.output.voice"
             await connection.session.update(session={"turn_detection": {"type": "semantic_vad"}})
             await connection.recv()
             await say(connection, tone(0.6), silence(0.3))

@@ -304,3 +304,19 @@ def test_metrics_tell_what_happened(beeper: Served) -> None:
             assert line in text
 
     run(test)
+
+
+def test_the_first_audio_is_timed_from_the_users_last_sound() -> None:
+    async def test() -> None:
+        async with client(served) as websocket:
+            await websocket.send(append(tone(0.5) + silence(0.1)))
+            await told(websocket, "input_audio_buffer.speech_started")
+            await asyncio.sleep(0.5)
+            await websocket.send(append(silence(2.0)))
+            await told(websocket, "response.done")
+        lines = dict(line.rsplit(" ", 1) for line in (await counted(served)).splitlines() if line[0] != "#")
+        assert float(lines["duologue_first_audio_seconds_count"]) == 1
+        assert float(lines["duologue_first_audio_seconds_sum"]) >= 0.5
+
+    with serving(Beeper(quiet=20), Limits(drain=0)) as served:
+        run(test)

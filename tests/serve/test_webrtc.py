@@ -97,12 +97,12 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def calling(
-    served: Served, session: dict[str, Any] | None = None, key: str = KEY
+    served: Served, session: dict[str, Any] | None = None, key: str = KEY, query: str = ""
 ) -> AsyncIterator[tuple[Caller, httpx2.Response]]:
     caller = Caller()
     try:
         await caller.peer.setLocalDescription(await caller.peer.createOffer())
-        answer = await ask(served, caller.peer.localDescription.sdp, session, key)
+        answer = await ask(served, caller.peer.localDescription.sdp, session, key, query)
         assert answer.status_code == 201, answer.text
         await caller.peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
         yield caller, answer
@@ -110,10 +110,12 @@ async def calling(
         await caller.peer.close()
 
 
-async def ask(served: Served, sdp: str, session: dict[str, Any] | None = None, key: str = KEY) -> httpx2.Response:
+async def ask(
+    served: Served, sdp: str, session: dict[str, Any] | None = None, key: str = KEY, query: str = ""
+) -> httpx2.Response:
     """Post an offer: alone, or in a form with settings."""
     headers = {"Authorization": f"Bearer {key}"}
-    url = f"{served.http}/v1/realtime/calls"
+    url = f"{served.http}/v1/realtime/calls{query}"
     async with httpx2.AsyncClient() as http:
         if session is None:
             headers["Content-Type"] = "application/sdp"
@@ -229,6 +231,7 @@ def test_a_client_secret_opens_a_call_with_its_settings(served: Served) -> None:
         ("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:x\r\n", None, KEY, 400, "invalid_offer"),
         ("v=0\r\n" + "x" * 300_000, None, KEY, 400, "invalid_request"),
         ("v=0", {"output_modalities": []}, KEY, 400, "invalid_value"),
+        ("v=0", {"audio": {"output": {"voice": "scarlett"}}}, KEY, 400, "invalid_value"),
         ("v=0", {"tools": [{"type": "function", "name": "f"}]}, KEY, 400, "function_calling_not_supported"),
     ],
 )
@@ -264,8 +267,31 @@ def test_calls_are_held_to_the_limits_and_end_with_the_server() -> None:
                 answer = await ask(served, caller.peer.localDescription.sdp)
                 assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
                 served.end()
-                while not served.server.closing.is_set():
-                    await asyncio.sleep(0.02)
+                assert (await caller.told("error"))["error"]["code"] == "server_draining"
                 await vacant(served)
 
     run(test)
+
+
+def test_a_lost_call_is_gone_on_with_by_who_held_it() -> None:
+    async def test() -> None:
+        async with calling(served, {"instructions": "remember"}) as (caller, _):
+            id = (await caller.told("session.created"))["session"]["id"]
+            caller.mouth.queue = tone(0.5, RATE)
+            await caller.told("input_audio_buffer.speech_started")
+        while not served.server._parked:
+            await asyncio.sleep(0.02)
+        async with calling(served, key="other", query=f"?resume={id}") as (stranger, _):
+            assert (await stranger.told("session.created"))["session"]["id"] != id
+        assert (await ask(served, "v=0", query=f"?resume={id}")).status_code == 400  # it is kept for a better offer
+        async with calling(served, query=f"?resume={id}") as (caller, _):
+            session = (await caller.told("session.created"))["session"]
+            assert (session["id"], session["instructions"]) == (id, "remember")
+            # The question was heard before the call was lost.
+            assert (await caller.told("response.done"))["response"]["status"] == "completed"
+            # Whoever finds out sooner than the server that a call is lost need not wait for it.
+            async with calling(served, query=f"?resume={id}") as (again, _):
+                assert (await again.told("session.created"))["session"]["id"] == id
+
+    with serving(Beeper(quiet=10, beep=5), Limits(drain=0), keys=(KEY, "other")) as served:
+        run(test)
