@@ -98,14 +98,48 @@ def test_livekit(beeper: Served) -> None:
     run(test)
 
 
-def test_pipecat(beeper: Served) -> None:
+def test_livekit_live(beeper: Served) -> None:
+    rtc = pytest.importorskip("livekit.rtc")
+    aiohttp = pytest.importorskip("aiohttp")
+    plugin = pytest.importorskip("livekit.plugins.openai.realtime.gpt_live_model")
+
+    async def test() -> None:
+        async with aiohttp.ClientSession() as http:
+            model = plugin.GPTLiveModel(api_key=KEY, base_url=f"{beeper.http}/v1", http_session=http)
+            session = model.session()
+            errors: list[object] = []
+            words: list[str] = []
+            heard: list[str] = []
+            session.on("error", errors.append)
+            session.on("transcript_delta", lambda delta: words.append(delta.text))
+            session.on("input_audio_transcription_completed", lambda told: heard.append(told.transcript))
+            await session._update_session(instructions="answer")  # as an AgentSession does when it begins
+            for piece in pieces(QUESTION):
+                session.push_audio(rtc.AudioFrame(piece, 24000, 1, len(piece) // 2))
+            sound = b""
+            async for each in session.audio_stream:
+                sound += bytes(each.frame.data)
+                if len(sound) >= 0.39 * 48000:
+                    break
+            assert is_the_beep(sound)
+            assert (words, heard[0]) == (["beep"], "sound")
+            assert not errors
+            await session.aclose()
+
+    run(test)
+
+
+@pytest.mark.parametrize("protocol", ["realtime", "live"])
+def test_pipecat(protocol: str, beeper: Served) -> None:
     pytest.importorskip("pipecat")
-    from pipecat.frames.frames import EndFrame, ErrorFrame, Frame, InputAudioRawFrame, LLMRunFrame, TTSAudioRawFrame
+    from pipecat.frames.frames import EndFrame, ErrorFrame, Frame, InputAudioRawFrame, LLMRunFrame, OutputAudioRawFrame
     from pipecat.pipeline.pipeline import Pipeline
     from pipecat.pipeline.worker import PipelineWorker
     from pipecat.processors.aggregators.llm_context import LLMContext
     from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
     from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+    from pipecat.services.llm_service import LLMService
+    from pipecat.services.openai.live.llm import OpenAILiveLLMService
     from pipecat.services.openai.realtime.events import SessionProperties
     from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
     from pipecat.workers.runner import WorkerRunner
@@ -119,7 +153,7 @@ def test_pipecat(beeper: Served) -> None:
 
         async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
             await super().process_frame(frame, direction)
-            if isinstance(frame, TTSAudioRawFrame):
+            if isinstance(frame, OutputAudioRawFrame):
                 self.sound += frame.audio
                 if len(self.sound) >= 0.39 * 48000:
                     self.enough.set()
@@ -127,19 +161,28 @@ def test_pipecat(beeper: Served) -> None:
                 self.errors.append(frame.error)
             await self.push_frame(frame, direction)
 
-    async def test() -> None:
-        service = OpenAIRealtimeLLMService(
+    def service(ready: asyncio.Event) -> LLMService:
+        """`ready` is set once it takes sound: what comes before that to a Live session is lost."""
+        if protocol == "live":
+            live = OpenAILiveLLMService(api_key=KEY, base_url=f"{beeper.ws}/v1/live/sessions")
+            live.add_event_handler("on_session_started", lambda service, session: ready.set())
+            return live
+        ready.set()
+        return OpenAIRealtimeLLMService(
             api_key=KEY,
             base_url=f"{beeper.ws}/v1/realtime",
             settings=OpenAIRealtimeLLMService.Settings(model="beeper", session_properties=SessionProperties()),
         )
-        ears = Ears()
+
+    async def test() -> None:
+        ears, ready = Ears(), asyncio.Event()
         context = LLMContextAggregatorPair(LLMContext())
-        worker = PipelineWorker(Pipeline([context.user(), service, ears, context.assistant()]))
+        worker = PipelineWorker(Pipeline([context.user(), service(ready), ears, context.assistant()]))
         runner = WorkerRunner(handle_sigint=False)
         running = asyncio.create_task(runner.run(worker))
         await worker.queue_frames([LLMRunFrame()])
         await asyncio.sleep(1)
+        await ready.wait()
         for piece in pieces(QUESTION):
             await worker.queue_frame(InputAudioRawFrame(piece, 24000, 1))
             await asyncio.sleep(0.02)

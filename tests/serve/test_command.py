@@ -1,7 +1,9 @@
-"""`duologue serve` as a process: it comes up, says where, refuses what is unsafe, and ends when it is told to."""
+"""`duologue serve` as a process: it comes up, says where, refuses what is unsafe, does as its options and its
+environment say, and ends when it is told to."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -9,13 +11,20 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
+import soundfile
+from serve.conftest import tone
 from systems.simple import write_tiny_model
+from websockets.sync.client import connect
 
 from duologue import cli
+from duologue.serve.twilio import signature
 
 
 def free_port() -> int:
@@ -24,31 +33,79 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_it_serves_until_it_is_told_to_stop(sent: signal.Signals, tmp_path: Path) -> None:
+@contextmanager
+def process(folder: Path, *options: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A tiny model in a server of its own, where it is at home, and the process; it is up."""
     port = free_port()
-    model = write_tiny_model(tmp_path / "tiny")
-    command = [sys.executable, "-m", "duologue.cli", "serve", "--model", str(model), "--port", str(port)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    model = write_tiny_model(folder / "tiny")
+    command = [sys.executable, "-m", "duologue.cli", "serve", "--model", str(model), "--port", str(port), *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    served = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
-        end = time.monotonic() + 90
+        end = time.monotonic() + 180
         while True:
             try:
-                answer = httpx2.get(f"http://127.0.0.1:{port}/readyz")
+                assert httpx2.get(f"http://127.0.0.1:{port}/readyz").json() == {"ready": True}
                 break
             except httpx2.ConnectError:
-                assert process.poll() is None
+                assert served.poll() is None
                 assert time.monotonic() < end
                 time.sleep(0.1)
-        assert answer.json() == {"ready": True}
-        process.send_signal(sent)
-        _, errors = process.communicate(timeout=30)
+        yield f"127.0.0.1:{port}", served
     finally:
-        process.kill()
-    assert process.returncode == 0
+        served.kill()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(sent: signal.Signals, tmp_path: Path) -> None:
+    with process(tmp_path) as (home, served):
+        served.send_signal(sent)
+        _, errors = served.communicate(timeout=30)
+    assert served.returncode == 0
     lines = errors.splitlines()
-    assert f"127.0.0.1:{port}" in lines[0]
+    assert home in lines[0]
     assert [json.loads(line)["event"] for line in lines[1:]] == ["draining"]
+
+
+def test_a_conversation_is_recorded_where_it_is_asked(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with process(tmp_path, "--record", str(kept), "--slots", "2") as (home, served):
+        with connect(f"ws://{home}/v1/realtime") as client:
+            audio = base64.b64encode(tone(1.0)).decode()
+            client.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+            # What comes in order is answered in order: the sound was taken in.
+            client.send(json.dumps({"type": "session.update", "session": {}}))
+            while json.loads(client.recv(timeout=30))["type"] != "session.updated":
+                pass
+            end = time.monotonic() + 30
+            while f'duologue_frames_total{{model="{name_of(home)}"}} 0.0' in metrics(home):
+                assert time.monotonic() < end
+                time.sleep(0.05)
+        served.send_signal(signal.SIGTERM)
+        served.communicate(timeout=40)
+    sound, rate = soundfile.read(next(kept.glob("*.flac")))
+    assert sound.ndim == 2 and rate == 16000
+    assert np.abs(sound[:, 0]).max() > 0.1
+    assert next(kept.glob("*.jsonl")).stat().st_size > 0
+
+
+def test_twilio_is_known_by_the_token_in_the_environment(tmp_path: Path) -> None:
+    with process(tmp_path, "--api-key", "secret", DUOLOGUE_TWILIO_TOKEN="12345") as (home, _):
+        url = f"http://{home}/twilio/voice"
+        form = [("CallSid", "CA1")]
+        assert httpx2.post(url, data=dict(form)).status_code == 403
+        signed = {"X-Twilio-Signature": signature("12345", url, form)}
+        answer = httpx2.post(url, data=dict(form), headers=signed)
+        assert answer.status_code == 200
+        assert f"ws://{home}/twilio" in answer.text
+
+
+def metrics(home: str) -> str:
+    return httpx2.get(f"http://{home}/metrics").text
+
+
+def name_of(home: str) -> str:
+    return str(httpx2.get(f"http://{home}/v1/models").json()["data"][0]["id"])
 
 
 def test_a_public_address_needs_a_key(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
