@@ -138,12 +138,12 @@ class _Pipe:
     """Raw s16le mono PCM at any rate on one side, frames of the system on the other."""
 
     def __init__(self, source: BinaryIO, target: BinaryIO, rate: int, card: SystemCard) -> None:
-        from duologue.audio.resample import StreamResampler
+        from duologue.audio.resample import LiveResampler
 
         self.source, self.target, self.card = source, target, card
         self.block = max(1, round(rate / card.frame_rate))
-        self.inward = StreamResampler(rate, card.sample_rate)
-        self.outward = StreamResampler(card.sample_rate, rate)
+        self.inward = LiveResampler(rate, card.sample_rate)
+        self.outward = LiveResampler(card.sample_rate, rate)
 
     def frames(self) -> Iterator[Pcm]:
         """Frames (card.frame,) as they arrive, the last one padded with silence."""

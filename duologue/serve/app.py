@@ -8,7 +8,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
@@ -47,9 +47,15 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
                 expose_headers=["Location"],
             )
         ],
+        exception_handlers={ClientDisconnect: _gone},
     )
     app.state.server = server
     return app
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """For a client that left in the middle of its request; nobody reads it."""
+    return Response(status_code=400)
 
 
 async def _healthy(request: Request) -> Response:

@@ -6,7 +6,6 @@ message means, what is told of a conversation, and how to say goodbye.
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from typing import Any
 
@@ -77,15 +76,10 @@ class Line(Connection):
         """
         engine = self.server.engine(model)
         session = Session(engine, self._hear_moment)
-        opening = asyncio.ensure_future(session.open())
         try:
-            await asyncio.shield(opening)
+            await session.open()
         except EngineFullError as error:
             raise RealtimeError(str(error), "server_full", type="server_error") from error
-        except asyncio.CancelledError:  # the line ended meanwhile; the slot that is being taken must come back
-            await opening
-            await session.close()
-            raise
         session.set_formats(format, format)
         self.session, self._format = session, format
         log("opened", session=self.id, model=engine.card.name, key=self.guest.key)

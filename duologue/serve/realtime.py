@@ -113,8 +113,7 @@ class Realtime:
         self._emit("session.created", session=self.wire())
 
     async def close(self) -> None:
-        for task in self._apart.values():
-            task.cancel()
+        await self._end_apart()
         await self._session.close()
 
     @property
@@ -123,9 +122,16 @@ class Realtime:
         return self._session.held
 
     async def park(self) -> Saved:
-        """Leave the slot so that `open` can go on with what is returned; a reply under way is given up."""
+        """Leave the slot so that `open` can go on with what is returned; replies under way are given up."""
         self._give_up("client_cancelled")
+        await self._end_apart()
         return await self._session.park()
+
+    async def _end_apart(self) -> None:
+        """Responses out of band hold slots of their own."""
+        for task in self._apart.values():
+            task.cancel()
+        await asyncio.gather(*self._apart.values(), return_exceptions=True)
 
     def wire(self) -> dict[str, Any]:
         """The session as the client sees it."""

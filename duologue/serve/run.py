@@ -25,6 +25,7 @@ class Runner(uvicorn.Server):
                 ws="websockets-sansio",
                 ws_max_size=server.limits.message_bytes,
                 ws_per_message_deflate=False,  # base64 of sound hardly shrinks, and a bomb of zeros would
+                http="h11",  # whatever else is installed: its bound on headers is known
                 h11_max_incomplete_event_size=64 << 10,
                 timeout_graceful_shutdown=5,
                 lifespan="off",

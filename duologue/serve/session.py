@@ -7,6 +7,7 @@ there. What happens is told in order, as `Moment`s, to the one who holds the ses
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from duologue.serve.sound import Format, Inward, Outward
 from duologue.serve.turns import QUIET, Change, OwnTurns, Turns, UserStarted, UserStopped
 from duologue.serve.voiced import Voiced
 from duologue.systems.base import HeardWord, Pcm, TextWord, Turn
-from duologue.systems.engine import Engine, Heard, Slot
+from duologue.systems.engine import Engine, EngineFullError, Heard, Slot
 from duologue.systems.rows import Saved
 
 PATIENCE = 5.0  # seconds of conversation that a reply, once it is wanted, is waited for
@@ -106,7 +107,13 @@ class Session:
         Raises:
             EngineFullError: none is free.
         """
-        self._slot = await asyncio.to_thread(self.engine.join, self._listen, seed, saved)
+        joining = asyncio.ensure_future(asyncio.to_thread(self.engine.join, self._listen, seed, saved))
+        try:
+            self._slot = await asyncio.shield(joining)
+        except asyncio.CancelledError:  # nobody waits any more, but the slot is being taken: it must come back
+            with contextlib.suppress(EngineFullError):
+                await asyncio.to_thread((await joining).leave)
+            raise
         card = self.engine.card
         self.set_formats(Format("pcm", card.sample_rate), Format("pcm", card.sample_rate))
         self._turns = OwnTurns(self.slot)

@@ -47,10 +47,10 @@ class Outbox:
         self._queue: deque[str] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
-        self._overflown = False
+        self._overflown = self._closed = False
 
     def put(self, message: str) -> None:
-        if self._overflown:
+        if self._overflown or self._closed:
             return
         self._overflown = self._bytes + len(message) > self._most
         self._queue.append(message)
@@ -88,7 +88,9 @@ class Outbox:
                     self._grow(-len(message))
                     await self._websocket.send_text(message)
 
-    def clear(self) -> None:
+    def close(self) -> None:
+        """Drop what waits and whatever may still come: nobody reads it."""
+        self._closed = True
         self._queue.clear()
         self._grow(-self._bytes)
 
@@ -264,7 +266,7 @@ class Connection(ABC):
         if closing is not None:
             self.depart(closing)
             await self.outbox.flush()
-        self.outbox.clear()
+        self.outbox.close()
         await self.release(code)
         if closing is not None and self.websocket.application_state is WebSocketState.CONNECTED:
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from duologue.audio import g711
-from duologue.audio.resample import StreamResampler
+from duologue.audio.resample import LiveResampler
 from duologue.systems.base import Pcm
 
 Code = Literal["pcm", "pcmu", "pcma"]
@@ -49,7 +49,7 @@ class Inward:
     def __init__(self, format: Format, rate: int, frame: int) -> None:
         self.format = format
         self._frame = frame
-        self._resampler = StreamResampler(format.rate, rate)
+        self._resampler = LiveResampler(format.rate, rate)
         self._odd = b""  # half a sample
         self._pending = np.zeros(0, np.float32)
 
@@ -86,7 +86,7 @@ class Outward:
 
     def __init__(self, format: Format, rate: int) -> None:
         self.format = format
-        self._resampler = StreamResampler(rate, format.rate)
+        self._resampler = LiveResampler(rate, format.rate)
 
     def push(self, pcm: Pcm) -> bytes:
         return self.format.encode(self._resampler.push(pcm))

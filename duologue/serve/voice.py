@@ -12,7 +12,7 @@ import numpy as np
 from aiortc import MediaStreamTrack
 from av import AudioFrame
 
-from duologue.audio.resample import StreamResampler
+from duologue.audio.resample import LiveResampler
 from duologue.systems.base import Pcm
 
 RATE = 48000  # what Opus runs at
@@ -26,7 +26,7 @@ class _Said:
 
     response: str
     item: str
-    resampler: StreamResampler
+    resampler: LiveResampler
     begun: bool = False
     whole: bool = False  # nothing more of it will come
     played: int = 0  # samples
@@ -49,7 +49,7 @@ class Voice(MediaStreamTrack):
         """The next sound of a reply, (T,) at `rate`."""
         if self._said is None or self._said.response != response:
             self._end("stopped")
-            self._said = _Said(response, item, StreamResampler(rate, RATE))
+            self._said = _Said(response, item, LiveResampler(rate, RATE))
         self._pcm = np.concatenate((self._pcm, self._said.resampler.push(pcm)))
 
     def finish(self) -> None:

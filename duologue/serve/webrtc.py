@@ -28,7 +28,7 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
-from duologue.audio.resample import StreamResampler
+from duologue.audio.resample import LiveResampler
 from duologue.serve.events import RealtimeError, format_of
 from duologue.serve.items import new_id
 from duologue.serve.logs import log
@@ -186,7 +186,7 @@ class Call:
             format = format_of(self._realtime.config.audio.input.format)
             if rates != (format, frame.sample_rate):
                 rates, data = (format, frame.sample_rate), b""
-                resampler = StreamResampler(frame.sample_rate, format.rate)
+                resampler = LiveResampler(frame.sample_rate, format.rate)
             data += format.encode(resampler.push(_mono(frame)))
             if format.seconds(data) >= PIECE:
                 audio, data = base64.b64encode(data).decode(), b""

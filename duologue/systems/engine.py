@@ -224,9 +224,10 @@ class Engine:
     def _park(self, slot: Slot) -> Saved:
         with self._stepping:
             self._release(slot)
-            saved = self._rows.save(slot.row)
-            self._free.append(slot.row)
-        return saved
+            try:
+                return self._rows.save(slot.row)
+            finally:
+                self._free.append(slot.row)
 
     def _release(self, slot: Slot) -> None:
         with self._wake:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from duologue.audio.resample import StreamResampler, resample
+from duologue.audio.resample import ZERO_CROSSINGS, LiveResampler, StreamResampler, resample
 
 
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
@@ -43,3 +43,53 @@ def test_begins_another_signal_after_flush(question: np.ndarray) -> None:
 def test_nothing_in_nothing_out() -> None:
     assert resample(np.zeros(0, np.float32), 48000, 16000).shape == (0,)
     assert StreamResampler(48000, 16000, 2).flush().shape == (2, 0)
+
+
+RATES = [(24000, 16000), (16000, 24000), (48000, 16000), (8000, 16000), (16000, 8000), (44100, 16000), (16000, 16000)]
+
+
+@pytest.mark.parametrize(("source", "target"), RATES)
+def test_live_sound_is_the_same_in_any_parts_and_lies_where_the_whole_does(
+    question: np.ndarray, source: int, target: int
+) -> None:
+    pcm = resample(question, 16000, source)
+    outputs = []
+    for seed in range(3):
+        stream, draw, parts, at = LiveResampler(source, target), np.random.default_rng(seed), [], 0
+        while at < len(pcm):
+            part = pcm[at : at + int(draw.integers(0, 1500))]
+            parts.append(stream.push(part))
+            at += len(part)
+        outputs.append(np.concatenate([*parts, stream.flush()]))
+    np.testing.assert_allclose(outputs[1], outputs[0], atol=1e-6)
+    np.testing.assert_allclose(outputs[2], outputs[0], atol=1e-6)
+    whole = resample(pcm, source, target)
+    assert abs(len(outputs[0]) - len(whole)) <= 1
+    length = min(len(whole), len(outputs[0]))
+    error = outputs[0][:length] - whole[:length]
+    assert np.square(error).sum() < 2e-3 * np.square(whole).sum(), "they differ at the edge of the band alone"
+
+
+@pytest.mark.parametrize(("source", "target"), [pair for pair in RATES if pair[0] != pair[1]])
+def test_live_sound_waits_for_four_milliseconds_at_most(source: int, target: int) -> None:
+    stream, given, got = LiveResampler(source, target), 0, 0
+    for _ in range(100):
+        given += source // 50
+        got += len(stream.push(np.ones(source // 50, np.float32)))
+        assert given / source - got / target <= ZERO_CROSSINGS / min(source, target) + 2 / min(source, target)
+
+
+@pytest.mark.parametrize(("source", "target"), [(24000, 16000), (48000, 16000), (16000, 8000)])
+def test_live_sound_above_the_band_is_kept_out(source: int, target: int) -> None:
+    tone = np.sin(2 * np.pi * 0.55 * target * np.arange(source) / source).astype(np.float32)
+    stream = LiveResampler(source, target)
+    heard = np.concatenate((stream.push(tone), stream.flush()))[200:-200]
+    assert 20 * np.log10(np.abs(heard).max()) < -70
+
+
+def test_live_sound_begins_anew_after_flush(question: np.ndarray) -> None:
+    stream = LiveResampler(48000, 16000)
+    first = np.concatenate((stream.push(question), stream.flush()))
+    second = np.concatenate((stream.push(question), stream.flush()))
+    np.testing.assert_array_equal(first, second)
+    assert len(LiveResampler(48000, 16000).flush()) == 0

@@ -106,14 +106,14 @@ def test_fuzz_reaches_every_endpoint_and_a_healthy_conversation_goes_on_beside_i
     result = run("fuzz", tmp_path, "--model", "always-talk", "--count", "400", status=None)
     assert sum(result["sent"].values()) >= 400
     assert set(result["sent"]) == {"/v1/realtime", "/v1/live/sessions", "/twilio", "http", "bytes"}
-    assert result["alive"] and not [each for each in result["failed"] if "endpoint" in each]
+    assert result["alive"] and not result["failed"]
     assert result["healthy"]["frames"] > 0 and not result["healthy"]["lost"]
 
 
 def test_soak_looks_at_memory_files_slots_and_whether_sound_reaches_another(tmp_path: Path) -> None:
     result = run("soak", tmp_path, "--model", "always-talk", "--minutes", "0.15", "--talkers", "2", status=None)
     assert result["alive"] and not result["healthy"]["lost"] and not result["healthy"]["foreign_replies"]
-    assert not any(result["left"][name] for name in ("engine_taken", "sessions", "parked"))
+    assert not any(result["left"].values())
     assert result["healthy"]["conversations"] == 6 and result["healthy"]["checked_replies"] > 3
     assert {name.partition(",")[0] for name in result["others"]} >= {"vanishes", "floods", "talks_nonsense"}
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")

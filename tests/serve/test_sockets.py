@@ -264,10 +264,32 @@ def test_a_client_that_does_not_read_is_let_go() -> None:
             while 'duologue_sessions_closed_total{code="1008"} 1.0' not in await counted(served):
                 await asyncio.sleep(0.05)
         await vacant(served)
+        assert "duologue_unsent_bytes 0.0" in await counted(served)
 
     limits = Limits(unsent_bytes=1 << 16, messages_at_once=10_000, resume=0, drain=0)
     with serving(Beeper(), limits) as served:
         run(test)
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_failure(
+    beeper: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        host, port = beeper.http.removeprefix("http://").split(":")
+        for _ in range(3):
+            _, writer = await asyncio.open_connection(host, int(port))
+            head = f"POST /v1/realtime/client_secrets HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {KEY}\r\n"
+            writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.close()
+            await writer.wait_closed()
+        await asyncio.sleep(0.3)
+        async with client(beeper) as websocket:
+            await answered(websocket)
+
+    run(test)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_drain_lets_sessions_end_and_closes_the_rest_with_1012() -> None:
