@@ -53,7 +53,7 @@ class StreamResampler:
 def _live_filter(up: int, down: int) -> np.ndarray:
     """Taps (2 * reach + 1,) at the common multiple of two rates; `reach` is a multiple of `down`."""
     reach = down * ceil(ZERO_CROSSINGS * max(up, down) / down)
-    return up * firwin(2 * reach + 1, CUTOFF / max(up, down), window=("kaiser", KAISER))
+    return np.asarray(up * firwin(2 * reach + 1, CUTOFF / max(up, down), window=("kaiser", KAISER)))
 
 
 class LiveResampler:
@@ -66,7 +66,9 @@ class LiveResampler:
     def __init__(self, source: int, target: int) -> None:
         common = gcd(source, target)
         self._up, self._down = target // common, source // common
-        self._restart()
+        self._kept = np.zeros(0, np.float32)
+        self._start = 0  # the input sample that `_kept` begins with
+        self._next = 0  # the output sample that comes next
 
     def push(self, pcm: np.ndarray) -> np.ndarray:
         """The next part (T,) to the samples that are ready, (T',) float32."""
@@ -93,10 +95,5 @@ class LiveResampler:
         missing = total - self._next
         reach = len(_live_filter(self._up, self._down)) // 2 if self._up != self._down else 0
         rest = self.push(np.zeros(reach // self._up + self._down, np.float32))[:missing] if reach else self._kept
-        self._restart()
+        self._kept, self._start, self._next = np.zeros(0, np.float32), 0, 0
         return rest
-
-    def _restart(self) -> None:
-        self._kept = np.zeros(0, np.float32)
-        self._start = 0  # the input sample that `_kept` begins with
-        self._next = 0  # the output sample that comes next
