@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +50,9 @@ def figures_of(report: Path, model: Path) -> Iterator[Figure]:
     if not names:
         raise DuologueError(f"{path} is not of the model in {model}; its files have changed or another was measured")
     split = summary["settings"]["split"]
+    command = summary["settings"]["starts"][-1]["command"]
+    for name in names:
+        command = command.replace(f" {name} ", " box ")  # as it is called once it is shipped
     for suite in (name for name in MEASURES if name in summary["figures"]):
         measures = {measure.name: measure for measure in find(suite).measures}
         for subject, families in summary["figures"][suite]["families"].items():
@@ -63,7 +66,7 @@ def figures_of(report: Path, model: Path) -> Iterator[Figure]:
                             unit=measures[name].unit,
                             interval=(found["low"] * scale, found["high"] * scale),
                             split=f"{split}, {found['count']} cases",
-                            command=f"duologue eval box --suite {suite} --split {split}",
+                            command=command,
                         )
 
 
@@ -122,11 +125,11 @@ def read_me(card: SystemCard, note: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def pack(model_folder: Path, to: Path, figures: Path | None = None, note: str = "") -> SystemCard:
+def pack(model_folder: Path, to: Path, figures: Sequence[Path] = (), note: str = "") -> SystemCard:
     """Write the shipped folder of a trained model.
 
     Args:
-        figures: folder of a report on this model, for the card.
+        figures: folders of reports on this model, for the card.
         note: how this copy differs from what its recipe makes.
 
     Raises:
@@ -137,7 +140,7 @@ def pack(model_folder: Path, to: Path, figures: Path | None = None, note: str = 
     if not (model_folder / MADE).is_file():
         raise ModelError(f"{model_folder / MADE} is missing; `duologue train` leaves it beside the model that it makes")
     made = Made.model_validate_json((model_folder / MADE).read_bytes())
-    measured = list(figures_of(figures, model_folder)) if figures is not None else []
+    measured = [figure for report in figures for figure in figures_of(report, model_folder)]
     weights = to / "model.safetensors"
     if model_folder.resolve() != to.resolve():
         size = (model_folder / "model.safetensors").stat().st_size
@@ -157,12 +160,14 @@ def pack(model_folder: Path, to: Path, figures: Path | None = None, note: str = 
 def main(
     model: Annotated[Path, typer.Argument(help="Folder of a trained, packed model.")],
     to: Annotated[Path, typer.Option(help="Folder of the shipped model.")] = Path("duologue/models/box"),
-    figures: Annotated[Path | None, typer.Option(help="Folder of a report on the model.")] = None,
+    figures: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a report on the model; may be given again.")
+    ] = None,
     note: Annotated[str, typer.Option(help="How this copy differs from what its recipe makes.")] = "",
 ) -> None:
     """Ship a trained model with its card."""
     try:
-        card = pack(model, to, figures, note)
+        card = pack(model, to, figures or (), note)
     except DuologueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -32,7 +32,11 @@ def figures(model: Path, tmp_path: Path) -> Path:
     cell = {"cases": 20, "failed": 0, "figures": {"right": share, "chance": share}}
     families = {"mine": {"seen-voices": cell}, "other": {"seen-voices": cell}}
     summary = {
-        "settings": {"split": "dev", "subjects": {"mine": own, "other": other}},
+        "settings": {
+            "split": "dev",
+            "subjects": {"mine": own, "other": other},
+            "starts": [{"command": "duologue eval mine other --cases 20"}],
+        },
         "figures": {"answers": {"families": families, "groups": {}}},
     }
     folder = tmp_path / "report"
@@ -42,12 +46,13 @@ def figures(model: Path, tmp_path: Path) -> Path:
 
 
 def test_a_packed_model_talks_and_its_card_says_what_was_measured(model: Path, figures: Path, tmp_path: Path) -> None:
-    card = pack(model, tmp_path / "box", figures)
+    card = pack(model, tmp_path / "box", [figures])
     assert registry.read_card(tmp_path / "box") == card
     registry.load(tmp_path / "box").open().close()
     assert (card.recipe, card.seed, card.trained_on) == ("recipes/tiny.py", 3, ("what it heard",))
     (right,) = card.measured
     assert (right.name, right.value, right.interval) == ("answers, seen-voices: right in text", 50, (40, 60))
+    assert right.command == "duologue eval box other --cases 20"
     assert (
         "| answers, seen-voices: right in text | dev, 20 cases | 50 % | 40 to 60 |"
         in (tmp_path / "box" / "README.md").read_text()
@@ -56,18 +61,18 @@ def test_a_packed_model_talks_and_its_card_says_what_was_measured(model: Path, f
 
 def test_a_card_can_be_written_again_in_place(model: Path, figures: Path) -> None:
     before = (model / "model.safetensors").read_bytes()
-    pack(model, model, figures)
+    pack(model, model, [figures])
     assert (model / "model.safetensors").read_bytes() == before
     assert registry.read_card(model).measured
 
 
 def test_what_is_missing_or_too_large_is_said(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DuologueError, match=r"summary\.json is missing"):
-        pack(model, tmp_path / "box", tmp_path)
+        pack(model, tmp_path / "box", [tmp_path])
     summary = {"settings": {"split": "dev", "subjects": {"box": {"fingerprint": "another"}}}, "figures": {}}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(DuologueError, match="is not of the model in"):
-        pack(model, tmp_path / "box", tmp_path)
+        pack(model, tmp_path / "box", [tmp_path])
     (tmp_path / "unknown").mkdir()
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (tmp_path / "unknown" / name).write_bytes((model / name).read_bytes())
