@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -114,14 +115,13 @@ def read_me(card: SystemCard, note: str = "") -> str:
         "",
         "Always running freely; 95% intervals. There are few recordings of people who were not heard in training, so",
         "the figures on them say little about other microphones.",
-        "",
-        "| what | on | value | 95% | command |",
-        "|---|---|---|---|---|",
     ]
-    for figure in card.measured:
-        interval = "" if figure.interval is None else f"{figure.interval[0]:.3g} to {figure.interval[1]:.3g}"
-        unit = f" {figure.unit}" if figure.unit else ""
-        lines.append(f"| {figure.name} | {figure.split} | {figure.value:.3g}{unit} | {interval} | `{figure.command}` |")
+    for command, figures in groupby(card.measured, key=lambda figure: figure.command):
+        lines += ["", f"`{command}`", "", "| what | on | value | 95% |", "|---|---|---|---|"]
+        for figure in figures:
+            interval = "" if figure.interval is None else f"{figure.interval[0]:.3g} to {figure.interval[1]:.3g}"
+            unit = f" {figure.unit}" if figure.unit else ""
+            lines.append(f"| {figure.name} | {figure.split} | {figure.value:.3g}{unit} | {interval} |")
     return "\n".join(lines) + "\n"
 
 
