@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,6 +38,16 @@ class Served:
     @property
     def ws(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """Run a test of the wire; one that hangs fails after five minutes."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(300):
+            await test()
+
+    asyncio.run(limited())
 
 
 @contextmanager

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import numpy as np
 import pytest
 import soundfile
-from serve.conftest import KEY, Served, serving, silence, tone
+from serve.conftest import KEY, Served, run, serving, silence, tone
 from systems.simple import Beeper, write_tiny_model
 
 from duologue.serve.limits import Limits
@@ -20,14 +19,6 @@ from duologue.systems import registry
 
 openai = pytest.importorskip("openai")
 from openai import AsyncOpenAI, BadRequestError  # noqa: E402
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(300):
-            await test()
-
-    asyncio.run(limited())
 
 
 def client(served: Served) -> AsyncOpenAI:

@@ -6,23 +6,14 @@ They are heavy and come with the extra `clients`; without it these tests skip.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
-from serve.conftest import KEY, Served, pitch, silence, tone
+from serve.conftest import KEY, Served, pitch, run, silence, tone
 
 pytestmark = pytest.mark.clients
 
 PIECE = 960  # bytes: 20 ms at 24 kHz
 QUESTION = tone(0.8) + silence(0.4)
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(120):
-            await test()
-
-    asyncio.run(limited())
 
 
 def pieces(sound: bytes) -> list[bytes]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-from serve.conftest import KEY, Served, pitch, serving, silence, tone
+from serve.conftest import KEY, Served, pitch, run, serving, silence, tone
 from systems.simple import Beeper
 
 from duologue.audio import g711
@@ -34,14 +34,6 @@ TOLD = {
     "session.output_transcript.delta": live.OutputTranscriptDeltaEvent,
     "session.output_audio.delta": live.OutputAudioDeltaEvent,
 }
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(60):
-            await test()
-
-    asyncio.run(limited())
 
 
 @asynccontextmanager

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
-from serve.conftest import KEY, Served, pitch, silence, tone
+from serve.conftest import KEY, Served, pitch, run, silence, tone
 
 from duologue.audio import g711
 from duologue.audio.resample import resample
@@ -33,14 +32,6 @@ REPLY = [
     "conversation.item.done",
     "response.done",
 ]
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(60):
-            await test()
-
-    asyncio.run(limited())
 
 
 @asynccontextmanager

@@ -7,25 +7,17 @@ import base64
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import pytest
-from serve.conftest import KEY, Served, serving, silence, tone
+from serve.conftest import KEY, Served, run, serving, silence, tone
 from systems.simple import Beeper
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from duologue.serve.limits import Limits
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(90):
-            await test()
-
-    asyncio.run(limited())
 
 
 @contextlib.asynccontextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +13,7 @@ from xml.etree import ElementTree
 import httpx2
 import numpy as np
 import pytest
-from serve.conftest import KEY, Served, pitch, serving, silence, tone
+from serve.conftest import KEY, Served, pitch, run, serving, silence, tone
 from systems.simple import Beeper
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -25,14 +24,6 @@ from duologue.serve.twilio import signature
 
 TOKEN = "account-token"
 STREAM = "MZ18ad3ab5a668481ce02b83e7395059f0"
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(60):
-            await test()
-
-    asyncio.run(limited())
 
 
 @asynccontextmanager

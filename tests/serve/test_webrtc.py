@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
-from serve.conftest import KEY, Served, pitch, serving, tone
+from serve.conftest import KEY, Served, pitch, run, serving, tone
 from systems.simple import Beeper
 
 from duologue.serve.limits import Limits
@@ -32,14 +32,6 @@ def served() -> Iterator[Served]:
     """A beeper that bears the gaps of a busy machine: it answers after 0.8 s of quiet, with 2 s of a beep."""
     with serving(Beeper(quiet=10, beep=25)) as served:
         yield served
-
-
-def run(test: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        async with asyncio.timeout(180):
-            await test()
-
-    asyncio.run(limited())
 
 
 class Mouth(MediaStreamTrack):
