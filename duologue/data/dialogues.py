@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from duologue.atomic import write_text
-from duologue.audio.augment import echo
+from duologue.audio.augment import echo, gain, reverb, room, speech_level
 from duologue.audio.files import save
 from duologue.audio.vad import speech_bounds
 from duologue.data.domain import Exchange
@@ -69,10 +69,12 @@ class SceneConfig(BaseModel):
     echo_share: float = Field(0.25, ge=0.0, le=1.0)
     echo_db: Range = (-45.0, -20.0)
     echo_delay: Range = (0.02, 0.12)
+    aside_share: float = Field(0.15, ge=0.0, le=1.0)
+    aside_db: Range = (-26.0, -13.0)
     peak_db: Range = (-25.0, -1.0)
     frames: int = Field(300, ge=1)
 
-    @field_validator("lead", "tail", "gap", "stretch", "pause", "echo_db", "echo_delay", "peak_db")
+    @field_validator("lead", "tail", "gap", "stretch", "pause", "echo_db", "echo_delay", "aside_db", "peak_db")
     @classmethod
     def _ordered(cls, value: Range) -> Range:
         if value[0] > value[1]:
@@ -377,6 +379,21 @@ def with_echo(scene: Scene, rng: np.random.Generator, config: SceneConfig) -> Pc
         return scene.user
     delay, level = float(rng.uniform(*config.echo_delay)), float(rng.uniform(*config.echo_db))
     return echo(scene.user, scene.system, delay, level)
+
+
+def with_aside(scene: Scene, heard: Pcm, aside: Pcm, rng: np.random.Generator, config: SceneConfig) -> Pcm:
+    """What is `heard` (T,) of a scene while somebody farther off talks to another: `aside` (N,), in a room.
+
+    It begins once the user has finished his first turn, since from then on it can be told who is meant. Nothing of it
+    is labelled: it is neither to be taken down nor answered.
+    """
+    far = reverb(aside, room(rng))
+    far = gain(far, speech_level(scene.user) + float(rng.uniform(*config.aside_db)) - speech_level(far))
+    earliest = round(scene.turns[0].user_end * RATE)
+    start = int(rng.integers(earliest, max(earliest + 1, len(heard) - RATE)))
+    mixed = heard.copy()
+    mixed[start : start + len(far)] += far[: len(heard) - start]
+    return mixed
 
 
 def frame_labels(scene: Scene, tokenizer: TextTokenizer) -> NDArray[np.int32]:

@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +37,7 @@ from duologue.data.dialogues import (
     Turn,
     compose,
     frame_labels,
+    with_aside,
     with_echo,
 )
 from duologue.data.phonetics import PER_FRAME, inventory_of, phone_track
@@ -48,6 +50,7 @@ from duologue.errors import DataError
 from duologue.lm.text import TextTokenizer
 
 CHUNK = 64  # scenes
+DEATHS = 3  # of workers, one after the other, before the run is given up
 LABELS = 4 + PER_FRAME  # columns: heard, text, speaking, mask, and the phones of the user
 SETTINGS = "prepare.json"
 ESPEAK_RATE, ESPEAK_PITCH = (110, 240), (20, 80)
@@ -56,9 +59,11 @@ VOLUME = (60, 120)
 SNR_DB = (0.0, 30.0)
 DICTATED = 14  # sentences at most; a scene ends when it is full
 DICTATED_WORDS, DICTATED_READING = 0.15, 0.2  # shares of the dictations by real people
+ASIDE_READING = 0.5  # share of the side talk that is by real people
 DICTATION = {
     "stretch_share": 0.0,
     "barge_in_share": 0.0,
+    "aside_share": 0.0,
     "lead": (0.1, 0.4),
     "tail": (0.3, 0.4),
     "gap": (0.2, 0.5),
@@ -194,6 +199,11 @@ class SceneDrawer:
         texts = [domain.dictation(rng, self.config.split) for _ in range(DICTATED)]
         return [Turn(_dictated(text), speak(text, self.voice(rng)), None) for text in texts]
 
+    def aside(self, rng: np.random.Generator) -> Pcm:
+        """Somebody who talks, but not to the system: a stretch of a book, or any words, in any voice."""
+        reading = self.recordings.draw_reading(rng) if self.recordings and rng.random() < ASIDE_READING else None
+        return (reading or speak(domain.dictation(rng, self.config.split), self.voice(rng))).pcm
+
     def draw(self, rng: np.random.Generator) -> tuple[Scene, Pcm]:
         """A scene and what the microphone hears of it, (T,) float32."""
         shares, settings = self.config.shares, self.config.scene
@@ -215,6 +225,8 @@ class SceneDrawer:
         scene = compose(turns, rng, settings, self.tokenizer, _complete, sounds)
         scene.answered = kind != 4
         heard = with_echo(scene, rng, settings)
+        if scene.turns and rng.random() < settings.aside_share:
+            heard = with_aside(scene, heard, self.aside(rng), rng, settings)
         return scene, heard if rng.random() < self.config.clean_share else self.augmenter(heard, rng)
 
 
@@ -336,6 +348,24 @@ def _results(config: PrepareConfig, chunks: list[int]) -> Iterator[int]:
         for chunk in chunks:
             yield _run(config, chunk)
         return
+    deaths = 0
+    while chunks:
+        try:
+            for done in _pooled(config, chunks):
+                deaths = 0
+                yield done
+            return
+        except BrokenProcessPool as error:
+            # A synthesiser's library may bring its process down once in many thousand sentences. Chunks are whole or
+            # absent, so what is absent is done by new workers.
+            deaths += 1
+            if deaths == DEATHS:
+                raise DataError(f"{config.folder}: workers die before they finish a chunk; is memory short?") from error
+            log.warning("a worker died; the chunks it held are begun again")
+            chunks = [chunk for chunk in chunks if not _done(config, chunk)]
+
+
+def _pooled(config: PrepareConfig, chunks: list[int]) -> Iterator[int]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(config.workers, len(chunks)), context, _start, (config,))
     try:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from duologue.audio.augment import speech_level
 from duologue.audio.files import load_channels
 from duologue.data.dialogues import (
     FRAME,
@@ -24,6 +25,7 @@ from duologue.data.dialogues import (
     insert_pause,
     pause_places,
     step_at,
+    with_aside,
     with_echo,
 )
 from duologue.data.domain import Exchange
@@ -288,6 +290,21 @@ def test_echo_is_late_and_weak(tokenizer: TextTokenizer) -> None:
     leaked = with_echo(scene, np.random.default_rng(0), config) - scene.user
     np.testing.assert_allclose(leaked[800:], scene.system[:-800] * 0.1, atol=1e-6)
     assert with_echo(scene, np.random.default_rng(0), plain()) is scene.user
+
+
+def test_side_talk_is_faint_late_and_unlabelled(tokenizer: TextTokenizer) -> None:
+    config = plain(aside_db=(-18, -18))
+    scene = compose([turn(), turn()], np.random.default_rng(0), config, tokenizer)
+    labels = frame_labels(scene, tokenizer)
+    aside = np.random.default_rng(1).standard_normal(20_000).astype(np.float32)
+    for seed in range(10):
+        heard = with_aside(scene, scene.user, aside, np.random.default_rng(seed), config)
+        added = heard - scene.user
+        begin, _ = sounding(added)
+        assert begin >= scene.turns[0].user_end
+        assert len(heard) == len(scene.user)
+        assert speech_level(added) == pytest.approx(speech_level(scene.user) - 18, abs=1)
+    np.testing.assert_array_equal(frame_labels(scene, tokenizer), labels)
 
 
 def test_a_scene_is_saved_with_its_events(tokenizer: TextTokenizer, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from systems.simple import write_tiny_model
 
 from duologue.data import prepare as module
-from duologue.data.dialogues import FRAME, HEARD, MASK, SPEAKING, TEXT, frame_labels, step_at
+from duologue.data.dialogues import FRAME, HEARD, MASK, SPEAKING, TEXT, SceneConfig, frame_labels, step_at
 from duologue.data.domain import understand
 from duologue.data.phonetics import SILENCE
 from duologue.data.prepare import PrepareConfig, SceneDrawer, SceneShards, Shares, prepare, train_tokenizer
@@ -92,6 +93,22 @@ def test_workers_change_nothing(tokenizer: Path, tmp_path: Path, monkeypatch: py
     silence = Shares(dialogue=0, words=0, unknown=0, silence=1)
     one = prepare(settings(tmp_path / "one", tokenizer, scenes=66, shares=silence))
     two = prepare(settings(tmp_path / "two", tokenizer, scenes=66, shares=silence, workers=2))
+    assert content(one) == content(two)
+
+
+def test_the_work_of_a_worker_that_died_is_begun_again(tokenizer: Path, tmp_path: Path) -> None:
+    silence = Shares(dialogue=0, words=0, unknown=0, silence=1)
+    killed: list[int] = []
+
+    def kill(ready: int, total: int) -> None:
+        if not killed:
+            worker = multiprocessing.active_children()[0]
+            killed.append(worker.pid or 0)
+            worker.kill()
+
+    one = prepare(settings(tmp_path / "one", tokenizer, scenes=250, shares=silence))
+    two = prepare(settings(tmp_path / "two", tokenizer, scenes=250, shares=silence, workers=2), kill)
+    assert killed
     assert content(one) == content(two)
 
 
@@ -204,3 +221,17 @@ def test_dictation_tells_words_and_leaves_answers_open(tokenizer: Path, tmp_path
         assert labels[step_at(after.user_start), MASK] == 1
     spoken = sum(end - start for _, start, end in scene.words)
     assert spoken > 0.5 * len(scene.user) / 16_000
+
+
+def test_side_talk_changes_the_sound_alone(tokenizer: Path, tmp_path: Path) -> None:
+    shares = Shares(dialogue=1, words=0, unknown=0, silence=0)
+    calm, busy = (
+        drawer(tokenizer, tmp_path, shares=shares, clean_share=1.0, scene=SceneConfig(aside_share=share))
+        for share in (0.0, 1.0)
+    )
+    scene, heard = calm.draw(np.random.default_rng(3))
+    same, disturbed = busy.draw(np.random.default_rng(3))
+    assert scene.events() == same.events()
+    first = round(scene.turns[0].user_end * 16_000)
+    np.testing.assert_array_equal(heard[:first], disturbed[:first])
+    assert np.abs(heard - disturbed).max() > 1e-3
