@@ -8,7 +8,7 @@ QUESTION ?= examples/question.wav
 SPEECH ?= $(wildcard ../shared/speech)
 HEAR := $(if $(SPEECH),--speech $(SPEECH))
 
-.PHONY: help talk serve test browser lint types box tiny clean
+.PHONY: help talk serve test browser ray lint types box tiny clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -25,6 +25,10 @@ test: $(VENV)/.dev  ## run all tests, one thread each, on all cores
 browser: $(VENV)/.dev  ## test the page, and npm's clients, in the Chromium and the Node of this machine
 	@! command -v npm >/dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(BIN)/python -m pytest -m browser -q -rs
+
+ray: $(VENV)/.dev  ## test replicas on a Ray cluster of this machine alone, in a minute
+	$(PIP) -e '.[ray]'
+	$(BIN)/python -m pytest -m ray -q -rs
 
 lint: $(VENV)/.dev  ## check style and format
 	$(BIN)/ruff check .

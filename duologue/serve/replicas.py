@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 
 from duologue.errors import ConfigError
@@ -55,14 +55,22 @@ class Settings(BaseModel):
     limits: Limits = Limits()
 
 
-def application(settings: Settings) -> Application:
+def application(args: Settings | Mapping[str, Any]) -> Application:
     """The application as Ray Serve runs it; its keys are those of DUOLOGUE_API_KEYS where this is called.
 
     Raises:
-        ConfigError: fewer replicas at most than at least.
+        ConfigError: a setting is unknown or cannot be, or there are fewer replicas at most than at least.
     """
     from ray import serve
 
+    try:
+        settings = Settings.model_validate(args)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{where}={first['input']}: {first['msg']}; there is {', '.join(Settings.model_fields)}"
+        ) from None
     if settings.most < settings.least:
         raise ConfigError(f"most={settings.most} replicas are fewer than least={settings.least}")
     keys = [key for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key]
