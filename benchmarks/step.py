@@ -14,10 +14,10 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, islice, repeat
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -32,6 +32,7 @@ from duologue.atomic import atomic, write_text
 from duologue.audio.files import stream
 from duologue.audio.resample import resample
 from duologue.codec.spectral import SpectralCodec
+from duologue.data import domain
 from duologue.data.prepare import train_tokenizer
 from duologue.lm.generate import ConversationState, Generator
 from duologue.lm.model import FRAME, RATE, SpeechLM, SpeechLMConfig, talker_layout, thinker_layout
@@ -91,12 +92,12 @@ def clock(call: Callable[[], Any], count: int, before: Callable[[], Any] = lambd
 
 
 class Words:
-    """Words of the tokeniser, one after the other, each of them new to the reader for a long while."""
+    """The words of replies that are held out from training, one after the other without an end."""
 
     def __init__(self, model: SpeechLM) -> None:
-        pieces = (piece for piece in range(len(model.tokenizer)) if model.tokenizer.closes_word(piece))
         self.tokenizer = model.tokenizer
-        self._next: Iterator[str] = cycle([model.tokenizer.decode([piece]) for piece in pieces])
+        rng = np.random.default_rng(0)
+        self._next = (word for _ in repeat(None) for word in domain.sample(rng, "dev").reply.split())
 
     def __next__(self) -> str:
         return next(self._next)
@@ -137,7 +138,7 @@ def parts(model: SpeechLM, frames: list[Tensor], count: int) -> dict[str, Millis
                 words.put(reader, reader_state)
 
     taken["reader"] = clock(lambda: reader.read(reader_state, 0), count, before=supply)
-    taken["speller, a new word"] = clock(lambda: model.speller.spell(next(words)), count)
+    taken["speller, a word not in its lexicon"] = clock(lambda: model.speller.spell_out(next(words)), count)
     codes = codec.encode(frames[0])
     decode_state = codec.init_decoder(1)
     taken["codec decode"] = clock(lambda: codec.decode_step(codes, decode_state), count)
@@ -294,7 +295,6 @@ def plot(result: dict[str, Any], path: Path) -> None:
     bars = {}
     for count, taken in result["threads"].items():
         path_parts = {name: cell["p50"] for name, cell in taken["parts"].items() if "not in" not in name}
-        path_parts.pop("speller, a new word")  # at most one a frame, and only for words that are new
         bars[f"{count} speaking"] = path_parts
         bars[f"{count} listening"] = {name: ms for name, ms in path_parts.items() if name in LISTENING}
     colours = pyplot.get_cmap("tab10")

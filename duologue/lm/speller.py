@@ -1,11 +1,14 @@
-"""The speller: how a word is said. A small causal transformer reads its letters and writes its phones."""
+"""The speller: how a word is said. It knows a lexicon by heart; for other words a small causal transformer reads the
+letters and writes the phones, which takes a good part of a frame's time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
 from duologue.nn.transformer import Transformer, TransformerConfig
@@ -17,12 +20,23 @@ LONGEST = 24  # phones of one word; a word that needs more is cut there
 
 
 class SpellerConfig(BaseModel):
-    """The phones it writes (`<end>` and `pau` first), and its size."""
+    """The phones it writes (`<end>` and `pau` first), its size, and the words whose phones it knows by heart."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     phones: tuple[str, ...]
     transformer: TransformerConfig
+    lexicon: Mapping[str, str] = {}
+    """Word -> its phones, with spaces between."""
+
+    @model_validator(mode="after")
+    def _known_phones(self) -> Self:
+        for word, said in self.lexicon.items():
+            if strange := set(said.split()) - set(self.phones):
+                raise ValueError(
+                    f"the lexicon says {word!r} with {strange.pop()!r}, which is no phone of the inventory"
+                )
+        return self
 
 
 class Speller(nn.Module):
@@ -34,6 +48,8 @@ class Speller(nn.Module):
             raise ValueError(f"a phone inventory begins with {END} and {PAUSE}, not {config.phones[:2]}")
         self.config = config
         self.go = len(LETTERS)
+        index = {phone: place for place, phone in enumerate(config.phones)}
+        self._lexicon = {word: [index[phone] for phone in said.split()] for word, said in config.lexicon.items()}
         # One table for all symbols: letters, then <go>, then the phones.
         self.symbols = nn.Embedding(len(LETTERS) + 1 + len(config.phones), config.transformer.dim)
         self.transformer = Transformer(config.transformer)
@@ -61,9 +77,14 @@ class Speller(nn.Module):
             [-1] * (len(letters) - 1) + written + [self.config.phones.index(END)],
         )
 
-    @torch.no_grad()
     def spell(self, word: str) -> list[int]:
-        """Phones of a word as indices into the inventory, the likeliest at each place."""
+        """Phones of a word as indices into the inventory, by heart or by its letters."""
+        known = self._lexicon.get(word)
+        return self.spell_out(word) if known is None else list(known)
+
+    @torch.no_grad()
+    def spell_out(self, word: str) -> list[int]:
+        """Phones of a word by its letters alone, the likeliest at each place."""
         device = self.symbols.weight.device
         state = self.transformer.init_state(1, device, self.symbols.weight.dtype)
         symbols = torch.tensor([self.letters(word)], device=device)

@@ -370,7 +370,11 @@ def _assemble(
             thinker=thinker.config,
             talker_layout=talker_layout(len(corpus.inventory), codec.config),
             talker=config.talker.size,
-            speller=SpellerConfig(phones=corpus.inventory, transformer=config.talker.speller),
+            speller=SpellerConfig(
+                phones=corpus.inventory,
+                transformer=config.talker.speller,
+                lexicon={word: " ".join(phones) for word, phones in corpus.lexicon},
+            ),
             pacer=PacerConfig(phones=len(corpus.inventory), dim=config.talker.pacer_dim),
             codec=codec.config,
         ),
@@ -390,7 +394,7 @@ def evaluate_speaking(model: SpeechLM, held: Sequence[Example], lexicon: VoiceCo
     _, logits = model.talker(batch, {"codes": torch.full_like(batch["codes"], -1)})
     known = batch["codes"] >= 0
     words = lexicon.lexicon[::20]
-    spelled = [model.speller.spell(word) == [inventory.index(phone) for phone in phones] for word, phones in words]
+    spelled = [model.speller.spell_out(word) == [inventory.index(phone) for phone in phones] for word, phones in words]
     rng = np.random.default_rng(0)
     replies = [domain.sample(rng, "dev").reply for _ in range(24)]
     understood = domain_recognizer().transcribe_many([speak(model, reply).numpy() for reply in replies], workers=1)
