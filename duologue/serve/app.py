@@ -6,16 +6,21 @@ import json
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from duologue.serve import client_secrets, live, page, speech, transcriptions, twilio, websocket
 from duologue.serve.calls import Calls
 from duologue.serve.requests import error, unauthorized
 from duologue.serve.server import Server
+from duologue.serve.sockets import refuse
+
+SOCKETS = ("/v1/realtime", "/v1/live/sessions", "/twilio")
 
 
 def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
@@ -37,6 +42,7 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
             WebSocketRoute("/v1/live/sessions", live.sessions),
             Route("/twilio/voice", twilio.voice, methods=["GET", "POST"]),
             WebSocketRoute("/twilio", twilio.stream),
+            WebSocketRoute("/{path:path}", _nowhere),
         ],
         middleware=[
             Middleware(
@@ -47,15 +53,36 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
                 expose_headers=["Location"],
             )
         ],
-        exception_handlers={ClientDisconnect: _gone},
+        exception_handlers={ClientDisconnect: _gone, 404: _misled, 405: _misled},
     )
     app.state.server = server
     return app
 
 
-async def _gone(request: Request, error: Exception) -> Response:
+async def _gone(request: Request, fault: Exception) -> Response:
     """For a client that left in the middle of its request; nobody reads it."""
     return Response(status_code=400)
+
+
+async def _misled(request: Request, fault: Exception) -> Response:
+    """For a path or a method that there is not."""
+    assert isinstance(fault, HTTPException)
+    asked = f"{request.method} {json.dumps(request.url.path)[1:-1]}"
+    headers = fault.headers or {}
+    if request.url.path in SOCKETS:
+        message = f"Invalid URL ({asked}): connect by WebSocket here."
+    elif "Allow" in headers:
+        message = f"Not allowed to {asked}; allowed: {headers['Allow']}."
+    else:
+        message = f"Invalid URL ({asked})."
+    answer = error(fault.status_code, "invalid_url", message)
+    answer.headers.update(headers)
+    return answer
+
+
+async def _nowhere(websocket: WebSocket) -> None:
+    """For a WebSocket on a path that has none."""
+    await refuse(websocket, 404, "invalid_url", f"There is no WebSocket here, but on {', '.join(SOCKETS)}.")
 
 
 async def _healthy(request: Request) -> Response:
@@ -83,14 +110,14 @@ def _describe(name: str, server: Server) -> dict[str, Any]:
 async def _models(request: Request) -> Response:
     server: Server = request.app.state.server
     if server.keys.admit(request.headers) is None:
-        return unauthorized(server)
+        return unauthorized(server, request.headers)
     return JSONResponse({"object": "list", "data": [_describe(name, server) for name in server.engines]})
 
 
 async def _model(request: Request) -> Response:
     server: Server = request.app.state.server
     if server.keys.admit(request.headers) is None:
-        return unauthorized(server)
+        return unauthorized(server, request.headers)
     name = request.path_params["id"]
     if name not in server.engines:
         message = f"The model '{json.dumps(name)[1:-1]}' does not exist."

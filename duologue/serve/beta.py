@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from duologue.serve.events import EARLIER
+
 PROTOCOL = "openai-beta.realtime-v1"
 
 _RENAMED = {
@@ -42,7 +44,22 @@ def earlier(event: dict[str, Any]) -> dict[str, Any] | None:
         event["item"] = _earlier_item(event["item"])
     if "response" in event:
         event["response"] = _earlier_response(event["response"])
+    if kind == "error":
+        event["error"] = _earlier_error(event["error"])
     return event
+
+
+def _earlier_error(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An error by the names that the client used."""
+    message, param = error["message"], error["param"]
+    where, _, rest = (param or "").partition(".")
+    for old, new in EARLIER.items():
+        if rest == new or rest.startswith((f"{new}.", f"{new}[")):
+            name = f"{where}.{old}" + ("" if old.endswith("_format") else rest[len(new) :])
+            message, param = message.replace(param, name), name
+    for present_name, code in _FORMATS.items():
+        message = message.replace(f"'{present_name}'", f"'{code}'")
+    return {**error, "message": message, "param": param}
 
 
 def earlier_session(session: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,6 +108,7 @@ def present(event: dict[str, Any]) -> dict[str, Any]:
         event["session"] = _present_session(event["session"])
     if isinstance(event.get("response"), dict):
         response = _present_modalities(event["response"])
+        response.pop("output_audio_format", None)  # it is the session's that counts
         voice = {"voice": response.pop("voice")} if "voice" in response else {}
         event["response"] = {**response, "audio": {"output": voice}}
     return event
@@ -101,18 +119,12 @@ def _present_session(session: Mapping[str, Any]) -> dict[str, Any]:
     heard: dict[str, Any] = {}
     said: dict[str, Any] = {}
     codes = {name: type for type, name in _FORMATS.items()}
-    for old, side, new in (
-        ("input_audio_format", heard, "format"),
-        ("input_audio_transcription", heard, "transcription"),
-        ("input_audio_noise_reduction", heard, "noise_reduction"),
-        ("turn_detection", heard, "turn_detection"),
-        ("output_audio_format", said, "format"),
-        ("voice", said, "voice"),
-        ("speed", said, "speed"),
-    ):
-        if old in patch:
+    for old, new in EARLIER.items():
+        place, _, name = new.rpartition(".")
+        if place and old in patch:
             value = patch.pop(old)
-            side[new] = {"type": codes.get(value, value)} if new == "format" else value
+            side = heard if place == "audio.input" else said
+            side[name] = {"type": codes.get(str(value), value)} if name == "format" else value
     if "max_response_output_tokens" in patch:
         patch["max_output_tokens"] = patch.pop("max_response_output_tokens")
     return {**patch, "audio": {"input": heard, "output": said}}

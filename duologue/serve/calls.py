@@ -13,16 +13,16 @@ import importlib
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
-from pydantic import ValidationError
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from duologue.serve.events import RealtimeError, SessionConfig
+from duologue.serve.events import SessionConfig
+from duologue.serve.faults import RealtimeError
 from duologue.serve.keys import Guest
 from duologue.serve.limits import LimitError
-from duologue.serve.parsing import read_object, refuse_tools, wrong
+from duologue.serve.parsing import read_object, refuse_tools
 from duologue.serve.realtime import Realtime
 from duologue.serve.requests import error, refuse, unauthorized, worded
 from duologue.serve.server import Server
@@ -69,7 +69,7 @@ class Calls:
             return refuse(server, 403, "origin_not_allowed", "Pages of this origin may not connect.")
         guest = server.keys.admit(request.headers)
         if guest is None:
-            return unauthorized(server)
+            return unauthorized(server, request.headers)
         try:
             webrtc = await asyncio.to_thread(importlib.import_module, MODULE)
         except ModuleNotFoundError:
@@ -119,7 +119,7 @@ class Calls:
         server: Server = request.app.state.server
         guest = server.keys.admit(request.headers)
         if guest is None:
-            return unauthorized(server)
+            return unauthorized(server, request.headers)
         found = self._calls.get(request.path_params["id"])
         if found is None or found[0].guest != guest.key:
             return error(404, "call_not_found", "There is no such call.")
@@ -131,10 +131,7 @@ def _session(request: Request, guest: Guest, settings: dict[str, Any]) -> Realti
     """A session with the settings of the client secret, and over them those of the call."""
     server: Server = request.app.state.server
     refuse_tools(settings.get("tools"), "session.tools")
-    try:
-        config = SessionConfig().changed(dict(guest.session or {})).changed(settings)
-    except ValidationError as invalid:
-        raise wrong(invalid, "session") from None
+    config = SessionConfig().changed(dict(guest.session or {})).changed(settings)
     engine = server.engine(request.query_params.get("model") or config.model)
     check_voice(config.audio.output.voice, engine.card, "session.audio.output.voice")
     return Realtime(engine, server.detector, server.limits, server.metrics, config.model_dump())

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from duologue.serve import beta
-from duologue.serve.events import RealtimeError, SessionConfig
+from duologue.serve.events import SessionConfig
+from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.items import new_id
-from duologue.serve.parsing import refuse_tools, wrong
+from duologue.serve.parsing import refuse_tools
 from duologue.serve.requests import error, read_json, unauthorized, worded
 from duologue.serve.server import Server
 from duologue.serve.voices import check_voice, voice_of
@@ -54,16 +55,15 @@ async def _create(request: Request, flat: bool = False) -> tuple[str, int, dict[
     server: Server = request.app.state.server
     guest = server.keys.admit(request.headers)
     if guest is None or guest.session is not None:  # a secret makes no secrets
-        return unauthorized(server)
+        return unauthorized(server, request.headers)
     try:
         body = await read_json(request, MOST_BYTES, server.limits.depth)
-        order = _Order(session=beta.present({"session": body})["session"]) if flat else _Order.model_validate(body)
+        body = beta.present({"session": body}) if flat else body
+        order = checked(_Order.model_validate, body)
         refuse_tools(order.session.get("tools"), "session.tools")
         config = SessionConfig().changed(order.session)
         card = server.engine(request.query_params.get("model") or config.model).card
         check_voice(config.audio.output.voice, card, "session.audio.output.voice")
-    except ValidationError as invalid:
-        return worded(wrong(invalid, "session"))
     except RealtimeError as refusal:
         return worded(refusal)
     seconds = order.expires_after.seconds if order.expires_after else None

@@ -1,4 +1,4 @@
-"""The messages of the OpenAI Realtime API: what a client may send, typed, and the errors that it is sent.
+"""The messages of the OpenAI Realtime API: what a client may send, typed.
 
 Fields that no system here can follow (instructions, say) are taken and kept, as clients send them always; fields that
 are unknown are left out. https://platform.openai.com/docs/api-reference/realtime
@@ -10,21 +10,29 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from duologue.serve.faults import checked, refuse_earlier
 from duologue.serve.sound import Format
 
 Modality = Literal["text", "audio"]
 
+EARLIER = {
+    "modalities": "output_modalities",
+    "voice": "audio.output.voice",
+    "speed": "audio.output.speed",
+    "input_audio_format": "audio.input.format",
+    "output_audio_format": "audio.output.format",
+    "input_audio_transcription": "audio.input.transcription",
+    "input_audio_noise_reduction": "audio.input.noise_reduction",
+    "turn_detection": "audio.input.turn_detection",
+    "max_response_output_tokens": "max_output_tokens",
+}
+"""Settings of a session by their names in the beta, and where they are now."""
+EARLIER_RESPONSE = {name: EARLIER[name] for name in ("modalities", "voice", "output_audio_format")}
+"""The same of a response."""
+
 
 class _Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore")
-
-
-class RealtimeError(Exception):
-    """Something that a client did wrong; it is told so in an `error` event and goes on."""
-
-    def __init__(self, message: str, code: str, param: str | None = None, type: str = "invalid_request_error") -> None:
-        super().__init__(message)
-        self.body: dict[str, Any] = {"type": type, "code": code, "message": message, "param": param, "event_id": None}
 
 
 # What a session is set to.
@@ -60,7 +68,7 @@ class ServerVad(_Lenient):
     """Turns by a voice detector."""
 
     type: Literal["server_vad"]
-    threshold: float = Field(default=0.5, gt=0, lt=1)
+    threshold: float = Field(default=0.5, ge=0.0, le=1.0)
     prefix_padding_ms: int = Field(default=300, ge=0, le=5000)
     silence_duration_ms: int = Field(default=500, ge=50, le=10_000)
     idle_timeout_ms: int | None = Field(default=None, ge=1000, le=600_000)
@@ -118,9 +126,10 @@ class SessionConfig(_Lenient):
         """With what a `session.update` names; a `null` says off.
 
         Raises:
-            pydantic.ValidationError: a value that can't be.
+            RealtimeError: a value that can't be, or a name that is no longer in use.
         """
-        return SessionConfig.model_validate(_merged(self.model_dump(), patch))
+        refuse_earlier(patch, EARLIER, "session")
+        return checked(SessionConfig.model_validate, _merged(self.model_dump(), patch), "session")
 
 
 def _merged(base: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from duologue.serve.events import RealtimeError
+from duologue.serve.faults import RealtimeError
 from duologue.serve.items import Item
 from duologue.serve.session import Session
 from duologue.serve.turns import UserIdle, UserStarted, UserStopped

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from duologue.serve.events import RealtimeError
+from duologue.serve.faults import RealtimeError
 
 ROOT = "root"
 """The `previous_item_id` that puts an item first."""

@@ -53,9 +53,7 @@ class Keys:
 
     def admit(self, headers: Mapping[str, str], protocols: Sequence[str] = ()) -> Guest | None:
         """The guest that shows a valid key or secret, in the header or as browsers do, among the subprotocols."""
-        shown = [header[7:].strip()] if (header := headers.get("authorization", ""))[:7].lower() == "bearer " else []
-        shown += [name[len(KEY_PROTOCOL) :] for name in protocols if name.startswith(KEY_PROTOCOL)]
-        for key in shown:
+        for key in _shown(headers, protocols):
             if (guest := self._guest(key)) is not None:
                 return guest
         return Guest("") if self.open else None
@@ -87,6 +85,19 @@ class Keys:
         host = urlsplit(f"//{headers.get('host', '')}")
         page = urlsplit(origin)
         return page.netloc == host.netloc or (page.hostname in LOOPBACK and host.hostname in LOOPBACK)
+
+
+def why_unknown(headers: Mapping[str, str], protocols: Sequence[str] = ()) -> str:
+    """What to tell a client that was not admitted."""
+    if _shown(headers, protocols):
+        return "Incorrect API key provided."
+    return "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'."
+
+
+def _shown(headers: Mapping[str, str], protocols: Sequence[str]) -> list[str]:
+    """The keys that a client shows."""
+    shown = [header[7:].strip()] if (header := headers.get("authorization", ""))[:7].lower() == "bearer " else []
+    return shown + [name[len(KEY_PROTOCOL) :] for name in protocols if name.startswith(KEY_PROTOCOL)]
 
 
 def _digest(key: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from starlette.websockets import WebSocket
 
-from duologue.serve.events import RealtimeError
+from duologue.serve.faults import RealtimeError
 from duologue.serve.items import new_id
 from duologue.serve.keys import Guest
 from duologue.serve.limits import Bucket

@@ -9,10 +9,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.websockets import WebSocket
 
-from duologue.serve.events import RealtimeError
+from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.items import new_id
 from duologue.serve.keys import Guest
 from duologue.serve.line import Line
@@ -30,7 +29,7 @@ from duologue.serve.live_events import (
     SessionUpdate,
     format_of,
 )
-from duologue.serve.parsing import refuse_tools, wrong
+from duologue.serve.parsing import refuse_tools
 from duologue.serve.session import Broken, Moment, ReplyEnded, ReplySound, ReplyStarted, ReplyWord, Session, UserWord
 from duologue.serve.sockets import AWAY, RESTART, ClosingError, admitted
 from duologue.serve.voices import check_voice, voice_of
@@ -56,10 +55,7 @@ class Live(Line):
         self._words = {"input": 0, "output": 0}  # told so far
 
     async def obey(self, message: dict[str, Any]) -> None:
-        try:
-            event: ClientEvent = CLIENT_EVENT.validate_python(message)
-        except ValidationError as error:
-            raise wrong(error, "") from None
+        event: ClientEvent = checked(CLIENT_EVENT.validate_python, message)
         cause = _cause(message)
         if isinstance(event, SessionStart):
             await self._start(event.session, cause)

@@ -1,4 +1,4 @@
-"""A client's messages of the Realtime API, checked: what is wrong becomes the error that clients know."""
+"""A client's messages, read and checked."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import binascii
 import json
 from typing import Any
 
-from pydantic import ValidationError
-
-from duologue.serve.events import CLIENT_EVENT, ClientEvent, ItemParam, RealtimeError
+from duologue.serve.events import CLIENT_EVENT, EARLIER_RESPONSE, ClientEvent, ItemParam
+from duologue.serve.faults import RealtimeError, checked, refuse_earlier
 from duologue.serve.limits import Limits, depth_of
 
 
@@ -49,25 +48,9 @@ def parse(message: dict[str, Any]) -> ClientEvent:
     Raises:
         RealtimeError: it is none.
     """
-    try:
-        return CLIENT_EVENT.validate_python(message)
-    except ValidationError as error:
-        raise wrong(error, "") from None
-
-
-def wrong(error: ValidationError, where: str) -> RealtimeError:
-    """The first thing that is wrong with a message, by the name of its field."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    kind = first["type"]
-    if kind.startswith("union_tag"):
-        return RealtimeError(f"Invalid value for 'type': {first['msg']}", "invalid_value", f"{where}.type".lstrip("."))
-    path = [str(part) for part in first["loc"]]
-    path = path if where else path[1:]  # the first part is the event's type
-    param = ".".join([where, *path] if where else path)
-    if kind == "missing":
-        return RealtimeError(f"Missing required parameter: '{param}'.", "missing_required_parameter", param)
-    code = "invalid_type" if kind.endswith("_type") else "invalid_value"
-    return RealtimeError(f"Invalid value for '{param}': {first['msg']}", code, param)
+    if isinstance(response := message.get("response"), dict):
+        refuse_earlier(response, EARLIER_RESPONSE, "response")
+    return checked(CLIENT_EVENT.validate_python, message)
 
 
 def sound_of(text: str, param: str) -> bytes:
@@ -75,7 +58,9 @@ def sound_of(text: str, param: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise RealtimeError(f"Invalid '{param}': expected base64 bytes.", "invalid_value", param) from None
+        raise RealtimeError(
+            f"Invalid '{param}'. Expected audio bytes in base64, but got an invalid value.", "invalid_value", param
+        ) from None
 
 
 def sounds_of(item: ItemParam) -> list[bytes]:
@@ -90,7 +75,7 @@ def sounds_of(item: ItemParam) -> list[bytes]:
         raise RealtimeError(f"Items of type '{item.type}' are not supported.", "invalid_value", "item.type")
     sounds = []
     for index, part in enumerate(item.content):
-        where = f"item.content.{index}"
+        where = f"item.content[{index}]"
         if part.type == "input_image":
             raise RealtimeError("Images are not supported: this is a speech model.", "invalid_value", where)
         if part.type == "input_audio":

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import ValidationError
-
 from duologue.serve.apart import answer_apart
 from duologue.serve.events import (
     BufferAppend,
@@ -20,7 +18,6 @@ from duologue.serve.events import (
     ItemRetrieve,
     ItemTruncate,
     OutputClear,
-    RealtimeError,
     ResponseCancel,
     ResponseCreate,
     ResponseParams,
@@ -29,11 +26,12 @@ from duologue.serve.events import (
     SessionUpdate,
     format_of,
 )
+from duologue.serve.faults import RealtimeError
 from duologue.serve.hearing import Hearing
 from duologue.serve.items import Item, Items, new_id
 from duologue.serve.limits import Bucket, Limits
 from duologue.serve.metrics import Metrics
-from duologue.serve.parsing import parse, refuse_tools, sound_of, sounds_of, wrong
+from duologue.serve.parsing import parse, refuse_tools, sound_of, sounds_of
 from duologue.serve.responses import Response, Status, carry, usage_of
 from duologue.serve.session import (
     Broken,
@@ -199,10 +197,7 @@ class Realtime:
     def _update(self, patch: dict[str, Any]) -> None:
         refuse_tools(patch.get("tools"), "session.tools")
         before = self.config
-        try:
-            config = before.changed(patch)
-        except ValidationError as error:
-            raise wrong(error, "session") from None
+        config = before.changed(patch)
         check_voice(config.audio.output.voice, self._engine.card, "session.audio.output.voice")
         config.model = before.model
         config.audio.output.voice = before.audio.output.voice
@@ -227,9 +222,10 @@ class Realtime:
                 return OwnTurns(slot)
             settings = Endpointing(silence=EAGERNESS[asked.eagerness])
             return DetectedTurns(slot, self._detector(), settings, False, asked.interrupt_response)
+        threshold = min(max(asked.threshold, 0.02), 0.98)  # clients may ask for all and for nothing
         settings = Endpointing(
-            threshold=asked.threshold,
-            release=max(0.01, asked.threshold - 0.15),
+            threshold=threshold,
+            release=max(0.01, threshold - 0.15),
             silence=asked.silence_duration_ms / 1000,
             lead=asked.prefix_padding_ms / 1000,
         )

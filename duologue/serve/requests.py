@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from duologue.serve.events import RealtimeError
+from duologue.serve.faults import RealtimeError
+from duologue.serve.keys import why_unknown
 from duologue.serve.limits import LimitError
 from duologue.serve.parsing import read_object
 from duologue.serve.server import Server
@@ -24,7 +25,7 @@ def guarded(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         server: Server = request.app.state.server
         guest = server.keys.admit(request.headers)
         if guest is None:
-            return unauthorized(server)
+            return unauthorized(server, request.headers)
         if not server.keys.welcomes(request.headers):
             return refuse(server, 403, "origin_not_allowed", "Pages of this origin may not ask.")
         if server.draining.is_set():
@@ -75,5 +76,5 @@ def refuse(server: Server, status: int, code: str, message: str) -> Response:
     return error(status, code, message)
 
 
-def unauthorized(server: Server) -> Response:
-    return refuse(server, 401, "invalid_api_key", "Incorrect API key provided.")
+def unauthorized(server: Server, headers: Mapping[str, str]) -> Response:
+    return refuse(server, 401, "invalid_api_key", why_unknown(headers))

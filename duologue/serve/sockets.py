@@ -18,8 +18,8 @@ from typing import Any
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from duologue.serve.events import RealtimeError
-from duologue.serve.keys import PROTOCOL, Guest
+from duologue.serve.faults import RealtimeError
+from duologue.serve.keys import PROTOCOL, Guest, why_unknown
 from duologue.serve.limits import LimitError
 from duologue.serve.logs import log
 from duologue.serve.parsing import read_message
@@ -123,7 +123,7 @@ async def admitted(websocket: WebSocket, protocol: str, known: Guest | None = No
         elif not server.keys.welcomes(websocket.headers):
             await refuse(websocket, 403, "origin_not_allowed", "Pages of this origin may not connect.")
         elif guest is None:
-            await refuse(websocket, 401, "invalid_api_key", "Incorrect API key provided.")
+            await refuse(websocket, 401, "invalid_api_key", why_unknown(websocket.headers, offered))
         else:
             try:
                 stack.enter_context(server.places.hold(guest.key, address))

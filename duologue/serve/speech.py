@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import soundfile
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,8 +18,7 @@ from duologue.audio.resample import resample
 from duologue.data.domain.numbers import LARGEST, spell
 from duologue.lm.model import RATE
 from duologue.lm.speak import speak
-from duologue.serve.events import RealtimeError
-from duologue.serve.parsing import wrong
+from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.requests import guarded, read_json
 from duologue.serve.server import Server
 from duologue.serve.sound import Format
@@ -57,10 +56,7 @@ class _Order(BaseModel):
 @guarded
 async def create(request: Request, server: Server) -> Response:
     """Voices and instructions are taken and left aside: a model has the voice that it has."""
-    try:
-        order = _Order.model_validate(await read_json(request, MOST_BYTES, server.limits.depth))
-    except ValidationError as error:
-        raise wrong(error, "") from None
+    order = checked(_Order.model_validate, await read_json(request, MOST_BYTES, server.limits.depth))
     system = server.engine(order.model).system
     if not isinstance(system, NativeSystem):
         raise RealtimeError(f"{system.card.name} cannot read text aloud.", "speech_not_supported", "model")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,8 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from duologue.audio import files
 from duologue.errors import AudioError
-from duologue.serve.events import RealtimeError
-from duologue.serve.parsing import wrong
+from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.requests import error as error_response
 from duologue.serve.requests import guarded
 from duologue.serve.server import Server
@@ -65,15 +64,13 @@ async def create(request: Request, server: Server) -> Response:
             upload = form.get("file")
             if not isinstance(upload, UploadFile):
                 raise RealtimeError("Missing required parameter: 'file'.", "missing_required_parameter", "file")
-            order = _Order.model_validate({name: value for name, value in form.items() if name != "file"})
+            order = checked(_Order.model_validate, {name: value for name, value in form.items() if name != "file"})
             with tempfile.NamedTemporaryFile() as file:
                 await asyncio.to_thread(shutil.copyfileobj, upload.file, file)
                 file.flush()
                 words, seconds = await _hear(server.engine(order.model), Path(file.name), server.limits.session)
     except HTTPException as error:
         raise RealtimeError(f"The body is no form: {error.detail}", "invalid_request") from None
-    except ValidationError as error:
-        raise wrong(error, "") from None
     return _answer(order, words, seconds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from duologue.serve.events import RealtimeError
+from duologue.serve.faults import RealtimeError
 from duologue.systems.base import SystemCard
 
 ALIASES = frozenset(

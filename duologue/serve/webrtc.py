@@ -29,7 +29,8 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from duologue.audio.resample import LiveResampler
-from duologue.serve.events import RealtimeError, format_of
+from duologue.serve.events import format_of
+from duologue.serve.faults import RealtimeError
 from duologue.serve.items import new_id
 from duologue.serve.logs import log
 from duologue.serve.parsing import read_message

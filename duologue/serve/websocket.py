@@ -8,7 +8,7 @@ from typing import Any
 from starlette.websockets import WebSocket
 
 from duologue.serve import beta
-from duologue.serve.events import RealtimeError
+from duologue.serve.faults import RealtimeError
 from duologue.serve.keys import Guest
 from duologue.serve.logs import log
 from duologue.serve.realtime import Realtime

@@ -79,9 +79,9 @@ def test_what_cannot_be_said_is_refused(tiny: Served, beeper: Served) -> None:
     async def test() -> None:
         await refused(beeper, "speech_not_supported")
         await refused(tiny, "invalid_value", input="...")
-        await refused(tiny, "invalid_value", input="a" * 5000)
+        await refused(tiny, "string_above_max_length", input="a" * 5000)
         await refused(tiny, "invalid_value", response_format="aac")
-        await refused(tiny, "invalid_value", speed=9.0)
+        await refused(tiny, "decimal_above_max_value", speed=9.0)
         async with httpx2.AsyncClient(base_url=tiny.http) as http:
             assert (await http.post("/v1/audio/speech", json={"input": "hello"})).status_code == 401
             bearer = {"Authorization": f"Bearer {KEY}"}

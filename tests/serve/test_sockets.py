@@ -103,7 +103,7 @@ def test_a_page_shows_its_key_among_the_subprotocols(beeper: Served) -> None:
         ("[1]", "invalid_json"),
         (b"\x00\x01", "invalid_message"),
         ('{"type": "session.updat"}', "invalid_value"),
-        ("{}", "invalid_value"),
+        ("{}", "missing_required_parameter"),
         ('{"type": "input_audio_buffer.append"}', "missing_required_parameter"),
         ('{"type": "input_audio_buffer.append", "audio": 3}', "invalid_type"),
         ('{"type": "input_audio_buffer.append", "audio": "@@@@"}', "invalid_value"),

@@ -222,7 +222,7 @@ def test_a_client_secret_opens_a_call_with_its_settings(served: Served) -> None:
         ("", None, KEY, 400, "invalid_offer"),
         ("v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:x\r\n", None, KEY, 400, "invalid_offer"),
         ("v=0\r\n" + "x" * 300_000, None, KEY, 400, "invalid_request"),
-        ("v=0", {"output_modalities": []}, KEY, 400, "invalid_value"),
+        ("v=0", {"output_modalities": []}, KEY, 400, "empty_array"),
         ("v=0", {"audio": {"output": {"voice": "scarlett"}}}, KEY, 400, "invalid_value"),
         ("v=0", {"tools": [{"type": "function", "name": "f"}]}, KEY, 400, "function_calling_not_supported"),
     ],
