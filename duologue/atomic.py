@@ -18,9 +18,11 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name keeps the target's suffix, since libraries choose the format by it.
 
     Raises:
-        DuologueError: the folder cannot be written or the disk is full.
+        DuologueError: the folder cannot be written, `path` is a folder itself, or the disk is full.
     """
     target = Path(path)
+    if target.is_dir():
+        raise DuologueError(f"cannot write {target}: it is a folder; name a file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=target.suffix)

@@ -219,6 +219,35 @@ class TestBadQuestions:
         assert (code, out) == (0, "beep\n")
         assert "8 channels" in error
 
+    @pytest.mark.parametrize(
+        ("arguments", "part"),
+        [
+            (["ask.wav", "--rate", "8000"], "--rate"),
+            (["--mic", "--rate", "8000"], "--rate"),
+            (["-", "--text"], "--text"),
+            (["--mic", "--stereo"], "-o"),
+            (["ask.wav", "-o", "both.wav", "--events", "./both.wav"], "written twice"),
+            (["-", "-o", "both.wav", "--events", "both.wav"], "written twice"),
+            (["ask.wav", "--events", "there"], "it is a folder"),
+            (["ask.wav", "-o", "there.wav"], "it is a folder"),
+        ],
+    )
+    def test_what_cannot_be_done_is_said_before_anyone_talks(
+        self, run: Run, folder: Path, arguments: list[str], part: str
+    ) -> None:
+        write(folder / "ask.wav", tone())
+        for name in ("there", "there.wav"):
+            (folder / name).mkdir()
+        code, out, error = run("talk", *arguments)
+        assert_one_line(code, error, part)
+        assert out == ""
+        assert {path.name for path in folder.iterdir()} == {"ask.wav", "there", "there.wav"}
+
+    def test_channels_that_cancel_each_other(self, run: Run, folder: Path) -> None:
+        write(folder / "ask.wav", np.stack((tone(), -tone()), axis=1))
+        code, _, error = run("talk", "ask.wav")
+        assert_one_line(code, error, "silent once its 2 channels are mixed down")
+
     @pytest.mark.parametrize("option", ["-o", "--events"])
     def test_the_question_is_never_overwritten(self, run: Run, folder: Path, option: str) -> None:
         before = write(folder / "ask.wav", tone()).read_bytes()
@@ -447,6 +476,11 @@ class TestCodec:
         code, _, error = run("codec", "decode", "ask.codes.safetensors", "--codec", tiny)
         assert_one_line(code, error, "was encoded with")
 
+    def test_a_system_that_is_no_codec(self, run: Run, folder: Path) -> None:
+        write(folder / "ask.wav", tone())
+        code, _, error = run("codec", "roundtrip", "ask.wav", "--codec", "cascade")
+        assert_one_line(code, error, "cascade is no codec")
+
 
 class TestInfo:
     def test_the_card_is_printed(self, run: Run, folder: Path, tiny: Path) -> None:
@@ -454,6 +488,30 @@ class TestInfo:
         assert code == 0
         assert "tiny" in out
         assert "80 ms" in out
+
+    def test_figures_stand_in_a_table_above_their_command(self, run: Run, folder: Path, tiny: Path) -> None:
+        measured = [
+            {"name": f"{suite}: right", "value": value, "unit": "%", "interval": [45.2544, 77.0661], "split": "dev",
+             "command": f"duologue eval box --suite {suite} --out {'long/' * 30}"}
+            for suite, value in (("answers", 62.5), ("answers", 53.125), ("codec", 90.625))
+        ]  # fmt: skip
+        card = {"name": "small", "hears": ["features"], "measured": measured}
+        model = folder / "model"
+        model.mkdir()
+        for path in tiny.iterdir():
+            (model / path.name).write_bytes(path.read_bytes())
+        (model / "card.json").write_text(json.dumps(card))
+        code, out, _ = run("info", model)
+        assert code == 0
+        lines = out.splitlines()
+        assert [line for line in lines if line.startswith("by ")] == [f"by {measured[n]['command']}" for n in (0, 2)]
+        assert sum(line.startswith("answers: right") for line in lines) == 2
+        assert "62.5 %" in out
+        assert "45.3 to 77.1" in out
+
+    def test_a_folder_without_a_model_is_one_line(self, run: Run, folder: Path) -> None:
+        code, _, error = run("info", folder)
+        assert_one_line(code, error, "has no config.json")
 
     def test_help_needs_no_heavy_library(self) -> None:
         program = (

@@ -163,7 +163,8 @@ def _read(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
             samples = sound.read(_PART, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             where = f"after {done / sound.samplerate:.1f} s"
-            raise AudioError(f"{sound.name} is damaged {where}: {error.error_string}; make the file again") from error
+            what = error.error_string.removeprefix("Error : ").rstrip(".")
+            raise AudioError(f"{sound.name} is damaged {where}: {what}; make the file again") from error
         if len(samples) == 0:
             break
         wrong = ~np.isfinite(samples).all(axis=1)

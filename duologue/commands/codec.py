@@ -20,7 +20,7 @@ CHUNK = 50  # frames coded at a time: enough to fill the matrices, few enough to
 
 app = typer.Typer(no_args_is_help=True, help="Speech to tokens and back.")
 
-Model = Annotated[str, typer.Option("--codec", help='"box" or a codec folder.')]
+Model = Annotated[str, typer.Option("--codec", help='"box", a codec folder, or that of a model.')]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Where the result goes.")]
 Audio = Annotated[Path, typer.Argument(help="An audio file.", metavar="AUDIO")]
 

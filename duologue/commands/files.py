@@ -29,12 +29,18 @@ def header(path: Path) -> Header:
     return Header(info.channels, info.duration)
 
 
-def keep(given: Path, *targets: Path | None) -> None:
-    """Refuse to write over what was given.
+def keep(given: Path | None, *targets: Path | None) -> None:
+    """Refuse to write over what was given, or two things into one file.
 
     Raises:
-        ConfigError: a target is the given file itself.
+        ConfigError: a target is the given file itself, or another target.
     """
+    written: set[Path] = set()
     for target in targets:
-        if target and target.exists() and given.exists() and target.samefile(given):
+        if target is None:
+            continue
+        if given and target.exists() and given.exists() and target.samefile(given):
             raise ConfigError(f"{target} would be overwritten; write somewhere else with -o")
+        if target.resolve() in written:
+            raise ConfigError(f"{target} would be written twice; name a file for each")
+        written.add(target.resolve())

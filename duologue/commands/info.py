@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from duologue.systems.base import Figure
 
 
 def info(
@@ -23,8 +30,8 @@ def info(
         folder, size, card = "", "", load(model).card
     else:
         place = locate(model)
-        folder, size = str(place), f"{(place / 'model.safetensors').stat().st_size / 1e6:.1f} MB"
         card = read_card(place)
+        folder, size = str(place), f"{(place / 'model.safetensors').stat().st_size / 1e6:.1f} MB"
     rows = [
         ("model", card.name),
         ("", card.summary),
@@ -50,13 +57,25 @@ def info(
             table.add_row(name, Text(value))
     console = Console(highlight=False)
     console.print(table)
-    if card.measured:
-        figures = Table(box=None, pad_edge=False)
-        for column in ("measured", "on", "value", "95%", "command"):
-            figures.add_column(column, overflow="fold")
-        for figure in card.measured:
-            interval = "" if figure.interval is None else f"{figure.interval[0]:g} to {figure.interval[1]:g}"
-            value = f"{figure.value:g} {figure.unit}".strip()
-            figures.add_row(*map(Text, (figure.name, figure.split, value, interval, figure.command)))
+    _print_measured(card.measured, console)
+
+
+def _print_measured(measured: Iterable[Figure], console: Console) -> None:
+    """A table of figures for every command that gives them again, and the command below it on a line of its own."""
+    from rich.table import Table
+    from rich.text import Text
+
+    for command, figures in groupby(measured, key=lambda figure: figure.command):
+        table = Table(box=None, pad_edge=False)
+        table.add_column("measured", overflow="fold")
+        table.add_column("on", overflow="fold")
+        table.add_column("value", no_wrap=True)
+        table.add_column("95%", no_wrap=True)
+        for figure in figures:
+            interval = "" if figure.interval is None else f"{figure.interval[0]:.3g} to {figure.interval[1]:.3g}"
+            value = f"{figure.value:.3g} {figure.unit}".strip()
+            table.add_row(*map(Text, (figure.name, figure.split, value, interval)))
         console.print()
-        console.print(figures)
+        console.print(table)
+        if command:
+            console.print(Text(f"by {command}", style="dim"), soft_wrap=True)

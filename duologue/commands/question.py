@@ -59,7 +59,8 @@ def inspect(path: Path) -> Question:
         clipped += int((level >= CLIPPED).sum())
         peak = max(peak, float(level.max()))
     if peak < SILENT:
-        raise AudioError(f"{path}: silent (peak {_decibels(peak)}); record a question that can be heard")
+        mixed = f" once its {channels} channels are mixed down" if channels > 1 else ""
+        raise AudioError(f"{path}: silent{mixed} (peak {_decibels(peak)}); record a question that can be heard")
     notes = []
     if channels > 2:
         notes.append(f"note: {path}: {channels} channels mixed down to one")

@@ -34,7 +34,9 @@ def talk(
     tail: Annotated[float, typer.Option(min=0, help="Seconds to wait for a reply after the question.")] = 6.0,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     mic: Annotated[bool, typer.Option("--mic", help="Talk live over the sound card; Ctrl-C hangs up.")] = False,
-    rate: Annotated[int, typer.Option(min=1000, max=384000, help='Sample rate of raw PCM (with "-").')] = 16000,
+    rate: Annotated[
+        int | None, typer.Option(min=1000, max=384000, help='Sample rate of raw PCM (with "-"); 16000 by default.')
+    ] = None,
 ) -> None:
     """Ask a question in speech and get the answer in speech.
 
@@ -43,12 +45,26 @@ def talk(
     """
     if mic == (question is not None):
         raise ConfigError('give one of: an audio file, "-" for raw PCM on standard input, --mic')
+    piped = question == "-"
+    if rate is not None and not piped:
+        raise ConfigError('--rate goes with "-": a file and the sound card tell their rate themselves')
+    if mic or piped:
+        _refuse_idle(output, stereo, text)
+        keep(None, output, events)
     if mic:
         _talk_live(model, seed, output, stereo, events)
-    elif question == "-":
-        _talk_pipe(model, seed, output, stereo, events, tail, rate)
+    elif piped:
+        _talk_pipe(model, seed, output, stereo, events, tail, rate or 16000)
     else:
         _talk_file(Path(str(question)), model, seed, output, stereo, events, tail, text)
+
+
+def _refuse_idle(output: Path | None, stereo: bool, text: bool) -> None:
+    """Refuse what would do nothing in a live conversation."""
+    if text:
+        raise ConfigError("--text goes with an audio file; live conversations print their words as they come")
+    if stereo and output is None:
+        raise ConfigError("--stereo writes both voices into a file; name it with -o")
 
 
 def _talk_file(

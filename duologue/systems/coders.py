@@ -154,6 +154,8 @@ def load(name: str) -> CoderSystem:
         ModelError: there is no such codec, or its files do not fit each other.
     """
     if name not in PEERS:
+        if name != "box" and not Path(name).is_dir():
+            raise ModelError(f"codec:{name}: no such codec; there are {', '.join(PEERS)}, box, and a codec's folder")
         codec, _ = load_codec(name if name == "box" else Path(name))
         return CoderSystem(f"codec:{name}", lambda: NeuralCoder(codec), codec.card.parameters)
     maker, package = PEERS[name]

@@ -119,6 +119,8 @@ def load_codec(name: str | Path = "box") -> tuple[Codec, str]:
     """
     from duologue.codec.spectral import SpectralCodec
 
+    if is_named(name):
+        raise ModelError(f"{name} is no codec to encode with; give box, a model's folder or a codec's")
     folder = locate(name)
     if (folder / "tokenizer.json").is_file():
         from duologue.lm.model import SpeechLM

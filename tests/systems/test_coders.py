@@ -119,7 +119,7 @@ def test_the_registry_knows_them_and_what_cannot_be_had_is_told(monkeypatch: pyt
     assert load_system("codec:g711").card.name == "codec:g711"
     with pytest.raises(ModelError, match="no tokens"):
         load("g711").encode(np.zeros(RATE, np.float32))
-    with pytest.raises(ModelError, match="no such folder"):
+    with pytest.raises(ModelError, match="no such codec"):
         load("speex")
     monkeypatch.setitem(coders.PEERS, "opus", ("duologue.eval.peers:OpusCoder", "no_such_package"))
     assert "opus" not in peers()
