@@ -133,7 +133,7 @@ def parts(model: SpeechLM, frames: list[Tensor], count: int) -> dict[str, Millis
     reader_state = reader.init_state(1)
 
     def supply() -> None:
-        if int(reader_state.written[0] - reader_state.read[0]) < 2 * REPLY:
+        if reader.waiting(reader_state, 0) < 2 * REPLY:
             for _ in range(REPLY):
                 words.put(reader, reader_state)
 

@@ -17,8 +17,6 @@ from duologue.lm.backbone import BackboneState
 from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.reader import Reader, ReaderState
 from duologue.lm.sampling import Sampling
-from duologue.lm.score import AHEAD, SLOTS
-from duologue.lm.streams import ABSENT
 from duologue.lm.text import CUT, END, EOT, PAD
 from duologue.nn.streaming import State
 
@@ -86,27 +84,33 @@ class Generator:
     @torch.inference_mode()
     def step(self, pcm: Tensor, state: ConversationState, active: Tensor | None = None) -> StepOutput:
         """Hear pcm (B, 1280), say the next frame. Rows where `active` (B,) is false sleep: nothing in them changes."""
-        rows = [row for row in range(len(pcm)) if active is None or bool(active[row])]
+        rows = list(range(len(pcm))) if active is None else active.nonzero()[:, 0].tolist()
         out = StepOutput(
             torch.zeros(len(pcm), FRAME),
             *([[] for _ in pcm] for _ in range(3)),  # type: ignore[arg-type]
             *([False] * len(pcm) for _ in range(4)),
         )
-        said = self._think(pcm, state, active)
-        for row in rows:
-            self._take_words(row, int(said["heard"][row, 0]), int(said["text"][row, 0]), state, out)
+        if not rows:
+            return out
+        said = self._think(pcm, state, _places(rows, len(pcm)))
+        for row, heard, text in zip(rows, said["heard"][:, 0].tolist(), said["text"][:, 0].tolist(), strict=True):
+            self._take_words(row, heard, text, state, out)
         self._talk(rows, state, out)
         return out
 
-    def _think(self, pcm: Tensor, state: ConversationState, active: Tensor | None) -> dict[str, Tensor]:
-        """The thinker's frame: what was heard and what is to be said, one piece of text each."""
-        heard: dict[str, Tensor] = {"speaking": state.speaking[:, None]}
+    def _think(self, pcm: Tensor, state: ConversationState, places: Tensor | None) -> dict[str, Tensor]:
+        """The thinker's frame in these rows (N,): a piece each of what was heard and what is to be said, (N, 1)."""
+        here = slice(None) if places is None else places
+        pcm = pcm[here]
+        heard: dict[str, Tensor] = {"speaking": state.speaking[here, None]}
         if self.hears_features:
-            heard["user"] = self.model.log_mel.step(pcm, state.log_mel, active)
+            with state.log_mel.only(places) as log_mel:
+                heard["user"] = self.model.log_mel.step(pcm, log_mel)
         if self.hears_codes:
-            codes = self.model.codec.encode_step(pcm, state.encoder, active)
-            heard["user_codes"] = codes.transpose(1, 2).flatten(1)
-        return self.model.thinker.step(heard, state.thinker, self.sampling, active)
+            with state.encoder.only(places) as encoder:
+                heard["user_codes"] = self.model.codec.encode_step(pcm, encoder).transpose(1, 2).flatten(1)
+        with state.thinker.only(places) as thinker:
+            return self.model.thinker.step(heard, thinker, self.sampling)
 
     def _take_words(self, row: int, heard: int, text: int, state: ConversationState, out: StepOutput) -> None:
         """Act on the two pieces of text that the thinker wrote in one row."""
@@ -114,7 +118,7 @@ class Generator:
         if heard == EOT:
             out.turn_end[row] = True
         elif heard > END and heard != CUT:
-            pending = [*[int(piece) - 1 for piece in state.heard_ids[row] if piece > 0][-31:], heard]
+            pending = [*[piece - 1 for piece in state.heard_ids[row].tolist() if piece > 0][-31:], heard]
             state.heard_ids[row] = 0
             if tokenizer.closes_word(heard):
                 out.heard[row].append(tokenizer.decode(pending))
@@ -149,31 +153,32 @@ class Generator:
         state.speaking[rows] = 0
         if not speaking:
             return
-        batch = len(state.speaking)
-        mask = torch.zeros(batch, dtype=torch.bool)
-        mask[speaking] = True
-        sounds = torch.full((batch, SLOTS), ABSENT)
-        ahead = torch.full((batch, AHEAD), ABSENT)
-        for row in speaking:
-            read = self.reader.read(state.reader, row, self.pace)
-            sounds[row], ahead[row] = torch.tensor(read.sounds), torch.tensor(read.ahead)
-            out.spoken[row] = read.words
-        heard = {"sounds": sounds, "ahead": ahead}
-        codes = self.model.talker.step(heard, state.talker, self.sampling, mask)["codes"]
-        codes = codes.clamp_min(0).view(batch, self.model.codec_frames, -1).transpose(1, 2)
-        pcm = self.model.codec.decode_step(codes, state.decoder, mask)
-        fade = torch.linspace(1, 0, FADE)
-        only = torch.zeros(batch, dtype=torch.bool)
-        for row in speaking:
+        reads = [self.reader.read(state.reader, row, self.pace) for row in speaking]
+        heard = {
+            "sounds": torch.tensor([read.sounds for read in reads]),
+            "ahead": torch.tensor([read.ahead for read in reads]),
+        }
+        places = _places(speaking, len(state.speaking))
+        with state.talker.only(places) as talker:
+            codes = self.model.talker.step(heard, talker, self.sampling)["codes"]
+        codes = codes.clamp_min(0).view(len(speaking), self.model.codec_frames, -1).transpose(1, 2)
+        with state.decoder.only(places) as decoder:
+            pcm = self.model.codec.decode_step(codes, decoder).clamp(-1, 1)
+        over = torch.zeros(len(state.speaking), dtype=torch.bool)
+        for row, read, sound in zip(speaking, reads, pcm, strict=True):
             out.speaking[row] = True
-            out.pcm[row] = pcm[row].clamp(-1, 1)
+            out.spoken[row] = read.words
             if out.cut[row]:
-                out.pcm[row, :FADE] *= fade
-                out.pcm[row, FADE:] = 0
-            if out.cut[row] or not self.reader.busy(state.reader, row):
-                out.ended[row] = True
-                only[row] = True
-            else:
-                state.speaking[row] = 1
-        if only.any():
-            state.reader.reset(only)
+                sound[:FADE] *= torch.linspace(1, 0, FADE)
+                sound[FADE:] = 0
+            out.ended[row] = out.cut[row] or not self.reader.busy(state.reader, row)
+            over[row] = out.ended[row]
+            state.speaking[row] = not out.ended[row]
+            out.pcm[row] = sound
+        if over.any():
+            state.reader.reset(over)
+
+
+def _places(rows: list[int], size: int) -> Tensor | None:
+    """Rows for `State.only`."""
+    return None if len(rows) == size else torch.tensor(rows)

@@ -6,7 +6,7 @@ lasts at the moment it begins. When the words stall, the score holds a pause; wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -25,22 +25,32 @@ TAIL = 2  # frames after the last phone, in which its sound and the codec's dela
 
 
 @dataclass
+class Place:
+    """Where one row is in its reply; numbers that are counted up for ever, or small."""
+
+    words: int  # put in so far
+    written: int  # phones put in so far
+    read: int  # phones that have begun
+    remaining: int  # slots that the current phone still lasts
+    duration: int  # slots that it lasts in all
+    word_began: int  # slot, counted from the reply's start, in which the current word began
+    played: int  # slots since the reply's start
+    ended: int  # 1 once the reply's last word has come
+    tail: int  # frames played after it
+
+    @property
+    def busy(self) -> bool:
+        return self.written > 0 and self.tail < TAIL
+
+
+@dataclass
 class ReaderState(State):
-    """The queues of every row; indices are counted up for ever and used modulo the queue's length."""
+    """The queues of every row; what is counted up for ever is used modulo a queue's length."""
 
     piece_ids: Tensor  # (B, LONGEST) pieces of the word that is not whole yet, plus 1
     word_ids: Tensor  # (B, WORDS, LONGEST) pieces of the words in the queue, plus 1
-    words: Tensor  # (B,) words put in so far
-    phones: Tensor  # (B, QUEUE)
-    word_of: Tensor  # (B, QUEUE) which word the phone belongs to, plus 1; 0 for silence
-    written: Tensor  # (B,) phones put in so far
-    read: Tensor  # (B,) phones that have begun
-    remaining: Tensor  # (B,) slots that the current phone still lasts
-    duration: Tensor  # (B,) slots that it lasts in all
-    word_began: Tensor  # (B,) slot, counted from the reply's start, in which the current word began
-    played: Tensor  # (B,) slots since the reply's start
-    ended: Tensor  # (B,) 1 once the reply's last word has come
-    tail: Tensor  # (B,) frames played after it
+    phones: Tensor  # (B, QUEUE, 2) each with the word that it belongs to, plus 1; 0 for silence
+    places: Tensor  # (B, 9) the numbers of `Place`; together, since it is the reading that costs
 
 
 @dataclass(frozen=True)
@@ -67,97 +77,108 @@ class Reader:
         self._spelled: dict[str, list[int]] = {}  # how a word is said never changes, so it is worked out once
 
     def init_state(self, batch: int) -> ReaderState:
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(batch, *shape, dtype=torch.int64)
-
-        return ReaderState(
-            zeros(LONGEST), zeros(WORDS, LONGEST), zeros(), zeros(QUEUE), zeros(QUEUE), *(zeros() for _ in range(8))
-        )
+        shapes = (LONGEST,), (WORDS, LONGEST), (QUEUE, 2), (len(fields(Place)),)
+        return ReaderState(*(torch.zeros(batch, *shape, dtype=torch.int64) for shape in shapes))
 
     def busy(self, state: ReaderState, row: int) -> bool:
         """Whether a reply has begun and its tail has not run out."""
-        begun = bool(state.written[row] > 0)
-        return begun and int(state.tail[row]) < TAIL
+        return self._place(state, row).busy
+
+    def waiting(self, state: ReaderState, row: int) -> int:
+        """Phones in the queue that have not begun."""
+        place = self._place(state, row)
+        return place.written - place.read
 
     def put(self, piece: int, state: ReaderState, row: int) -> str | None:
         """Take one piece of the reply; the word that it completes, if it does."""
-        pending = [int(token) - 1 for token in state.piece_ids[row] if token > 0] + [piece]
+        pending = [*_pieces(state.piece_ids[row]), piece]
         if not self.tokenizer.closes_word(piece) and len(pending) < LONGEST:
             state.piece_ids[row, len(pending) - 1] = piece + 1
             return None
         state.piece_ids[row] = 0
         word = self.tokenizer.decode(pending)
-        number = int(state.words[row])
-        state.word_ids[row, number % WORDS] = 0
-        state.word_ids[row, number % WORDS, : len(pending)] = torch.tensor(pending) + 1
-        state.words[row] += 1
-        if number == 0:
-            self._queue(self.pause, 0, state, row)
-        for phone in self.spell(word):
-            self._queue(phone, number + 1, state, row)
+        place = self._place(state, row)
+        padded = [token + 1 for token in pending] + [0] * (LONGEST - len(pending))
+        state.word_ids[row, place.words % WORDS] = torch.tensor(padded)
+        phones = [(self.pause, 0)] if place.words == 0 else []
+        place.words += 1
+        phones += [(phone, place.words) for phone in self.spell(word)]
+        # If more than a minute of speech waits already, what does not fit is not said.
+        phones = phones[: QUEUE - (place.written - place.read)]
+        if phones:
+            state.phones[row, _modulo(place.written, len(phones))] = torch.tensor(phones)
+        place.written += len(phones)
+        self._keep(place, state, row)
         return word
 
     def finish(self, state: ReaderState, row: int) -> None:
         """The reply's last word has come."""
-        state.ended[row] = 1
+        place = self._place(state, row)
+        place.ended = 1
+        self._keep(place, state, row)
 
     def spell(self, word: str) -> list[int]:
         if word not in self._spelled:
             self._spelled[word] = self.speller.spell(word)
         return self._spelled[word]
 
-    def _queue(self, phone: int, word: int, state: ReaderState, row: int) -> None:
-        written = int(state.written[row])
-        if written - int(state.read[row]) >= QUEUE:
-            return  # more than a minute of speech waits already; what does not fit is not said
-        state.phones[row, written % QUEUE] = phone
-        state.word_of[row, written % QUEUE] = word
-        state.written[row] = written + 1
-
     def read(self, state: ReaderState, row: int, pace: float = 1.0) -> Read:
         """The next frame of a row that is busy; `pace` above 1 speaks faster."""
-        written, read = int(state.written[row]), int(state.read[row])
-        remaining, duration = int(state.remaining[row]), int(state.duration[row])
-        played, began = int(state.played[row]), int(state.word_began[row])
-        window_start = max(0, read - 1 - self.pacer.config.before)
-        known = [int(state.phones[row, place % QUEUE]) for place in range(window_start, written)]
-        word_of = [int(state.word_of[row, place % QUEUE]) for place in range(window_start, written)]
-        if state.ended[row]:
+        now = self._place(state, row)
+        # Every phone lasts a slot or more, so no frame comes or sees further than this, however much waits.
+        window_start = max(0, now.read - 1 - self.pacer.config.before)
+        window_end = min(now.written, now.read + SLOTS + max(AHEAD, self.pacer.config.after))
+        queued = state.phones[row, _modulo(window_start, window_end - window_start)].tolist()
+        known, word_of = [phone for phone, _ in queued], [word for _, word in queued]
+        if now.ended and window_end == now.written:
             known.append(self.end)
-            word_of.append(0)
         sounds: list[int] = []
         words: list[tuple[str, float, float]] = []
         for slot in range(SLOTS):
-            while remaining == 0 and read < written:
-                place = read - window_start
-                window = self.pacer.window(known, place)
-                duration = LEAD if read == 0 else max(1, round(self.pacer.slots(window) / pace))
-                remaining = duration
-                read += 1
-                if word_of[place] and (place == 0 or word_of[place - 1] != word_of[place]):
-                    began = played + slot
-            if remaining == 0:
+            while now.remaining == 0 and now.read < now.written:
+                at = now.read - window_start
+                now.duration = LEAD if now.read == 0 else self._slots(self.pacer.window(known, at), pace)
+                now.remaining = now.duration
+                now.read += 1
+                if word_of[at] and (at == 0 or word_of[at - 1] != word_of[at]):
+                    now.word_began = now.played + slot
+            if now.remaining == 0:
                 sounds.append(sound(self.pause, 0, 1))
                 continue
-            place = read - 1 - window_start
-            sounds.append(sound(known[place], duration - remaining, duration))
-            remaining -= 1
-            last_phone = read == written or word_of[place + 1] != word_of[place]
-            if remaining == 0 and word_of[place] and last_phone:
-                word = self._word(state, row, word_of[place] - 1)
-                words.append((word, (began - played) * SLOT, (slot + 1) * SLOT))
-        ahead = known[read - window_start :][:AHEAD]
-        if state.ended[row] and read == written and remaining == 0:
-            state.tail[row] += 1
-        for name, value in (
-            ("read", read),
-            ("remaining", remaining),
-            ("duration", duration),
-            ("played", played + SLOTS),
-            ("word_began", began),
-        ):
-            getattr(state, name)[row] = value
+            at = now.read - 1 - window_start
+            sounds.append(sound(known[at], now.duration - now.remaining, now.duration))
+            now.remaining -= 1
+            last_phone = now.read == now.written or word_of[at + 1] != word_of[at]
+            if now.remaining == 0 and word_of[at] and last_phone:
+                word = self._word(state, row, word_of[at] - 1)
+                words.append((word, (now.word_began - now.played) * SLOT, (slot + 1) * SLOT))
+        ahead = known[now.read - window_start :][:AHEAD]
+        if now.ended and now.read == now.written and now.remaining == 0:
+            now.tail += 1
+        now.played += SLOTS
+        self._keep(now, state, row)
         return Read(sounds, ahead + [ABSENT] * (AHEAD - len(ahead)), words)
 
+    def _slots(self, window: list[int], pace: float) -> int:
+        return max(1, round(self.pacer.slots(window) / pace))
+
+    @staticmethod
+    def _place(state: ReaderState, row: int) -> Place:
+        return Place(*state.places[row].tolist())
+
+    @staticmethod
+    def _keep(place: Place, state: ReaderState, row: int) -> None:
+        state.places[row] = torch.tensor(list(vars(place).values()))
+
     def _word(self, state: ReaderState, row: int, number: int) -> str:
-        return self.tokenizer.decode(int(token) - 1 for token in state.word_ids[row, number % WORDS] if token > 0)
+        return self.tokenizer.decode(_pieces(state.word_ids[row, number % WORDS]))
+
+
+def _pieces(ids: Tensor) -> list[int]:
+    """The pieces in a row of ids plus 1; 0 is none."""
+    return [token - 1 for token in ids.tolist() if token > 0]
+
+
+def _modulo(start: int, count: int) -> list[int]:
+    """Where `count` phones from `start` on lie in the queue."""
+    return [place % QUEUE for place in range(start, start + count)]

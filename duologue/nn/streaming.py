@@ -10,13 +10,14 @@ states. **The initial state is all zeros.** That one rule gives reset, save and 
 
 Rows of a batch are independent conversations. `step(x, state, active)` runs only the rows where `active` is true: the
 others keep their state as it was, and their output is meaningless. Where few rows of many are to run, it is cheaper to
-`take` them out of the state, step what was taken, and `give` it back.
+step `only` them: they are taken out of the state, stepped, and given back.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Generic, Self, TypeVar, cast
 
@@ -77,6 +78,16 @@ class State:
                 mine.give(rows, cast(State, theirs))
             else:
                 mine.index_copy_(0, rows, cast(Tensor, theirs))
+
+    @contextmanager
+    def only(self, rows: Tensor | None) -> Iterator[Self]:
+        """A state of the rows (N,) int64 alone, for a step that costs by those; None: all rows, where they lie."""
+        if rows is None:
+            yield self
+        else:
+            taken = self.take(rows)
+            yield taken
+            self.give(rows, taken)
 
     def save(self, row: int) -> dict[str, Tensor]:
         """A copy of one row's state that outlives the batch."""

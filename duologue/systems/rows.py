@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from duologue.lm.generate import ConversationState, Generator, StepOutput
+from duologue.lm.generate import ConversationState
 from duologue.lm.model import FRAME_RATE
 from duologue.lm.text import CUT
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
@@ -131,7 +131,7 @@ class NativeRows(Rows):
 
     def __init__(self, system: NativeSystem, size: int) -> None:
         self.card, self.size = system.card, size
-        self._generator = _Sparing(system.generator)
+        self._generator = system.generator
         self._state: ConversationState = self._generator.init_state(size)
         self._floors = [Floor() for _ in range(size)]
         self._heard = [0] * size  # frames
@@ -152,20 +152,19 @@ class NativeRows(Rows):
 
     @torch.inference_mode()
     def step(self, heard: Mapping[int, Pcm]) -> dict[int, Reply | Exception]:
-        rows = sorted(heard)  # neighbours share their attention
-        places = torch.tensor(rows)
-        frames = torch.stack([torch.from_numpy(heard[row]) for row in rows])
+        pcm = torch.zeros(self.size, self.card.frame)
+        active = torch.zeros(self.size, dtype=torch.bool)
+        for row, frame in heard.items():
+            pcm[row], active[row] = torch.from_numpy(frame), True
         try:
-            taken = self._state.take(places)
-            out = self._generator.step(frames, taken)
-            self._state.give(places, taken)
+            out = self._generator.step(pcm, self._state, active)
         except Exception as error:  # a step that broke off leaves every row that took part between two frames
             return dict.fromkeys(heard, error)
         replies: dict[int, Reply | Exception] = {}
-        for place, row in enumerate(rows):
+        for row in heard:
             self._heard[row] += 1
-            events = self._floors[row].follow(out, place, self._heard[row] / FRAME_RATE)
-            replies[row] = Reply(out.pcm[place].numpy().copy(), events)
+            events = self._floors[row].follow(out, row, self._heard[row] / FRAME_RATE)
+            replies[row] = Reply(out.pcm[row].numpy().copy(), events)
         return replies
 
     @torch.inference_mode()
@@ -190,30 +189,3 @@ class NativeRows(Rows):
         assert isinstance(saved, _SavedRow)
         self._state.restore(row, saved.tensors)
         self._floors[row], self._heard[row] = replace(saved.floor), saved.heard
-
-
-class _Sparing(Generator):
-    """Makes sound in the rows that speak and in no others: sound is the larger part of a frame."""
-
-    def __init__(self, generator: Generator) -> None:
-        super().__init__(generator.model, generator.sampling, generator.pace)
-
-    def _talk(self, rows: list[int], state: ConversationState, out: StepOutput) -> None:
-        speaking = [row for row in rows if self.reader.busy(state.reader, row)]
-        if len(speaking) in (0, len(state.speaking)):
-            super()._talk(rows, state, out)
-            return
-        places = torch.tensor(speaking)
-        taken = state.take(places)
-        said = StepOutput(*(_at(getattr(out, field.name), speaking) for field in fields(out)))
-        super()._talk(list(range(len(speaking))), taken, said)
-        state.speaking[rows] = 0
-        state.give(places, taken)
-        for field in fields(out):
-            whole, part = getattr(out, field.name), getattr(said, field.name)
-            for place, row in enumerate(speaking):
-                whole[row] = part[place]
-
-
-def _at(values: Tensor | list[Any], rows: list[int]) -> Any:
-    return values[rows] if isinstance(values, Tensor) else [values[row] for row in rows]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duologue.lm.pacer import Pacer, PacerConfig
-from duologue.lm.reader import LEAD, TAIL, Reader
+from duologue.lm.reader import LEAD, QUEUE, TAIL, Reader
 from duologue.lm.score import AHEAD, SLOTS, on_grid, score_of
 from duologue.lm.speller import Speller, SpellerConfig
 from duologue.lm.streams import ABSENT
@@ -77,6 +77,22 @@ def test_words_that_stall_leave_a_pause_and_then_go_on(reader: Reader) -> None:
     reader.put(TOKENIZER.encode("one")[0], state, 0)
     reader.finish(state, 0)
     assert any(word == "one" for _ in range(4) for word, _, _ in reader.read(state, 0).words)
+
+
+def test_what_does_not_fit_in_the_queue_is_not_said_and_the_rest_plays_on(reader: Reader) -> None:
+    state = reader.init_state(1)
+    for _ in range(QUEUE):
+        reader.put(TOKENIZER.encode("five")[0], state, 0)
+    assert reader.waiting(state, 0) == QUEUE
+    reader.finish(state, 0)
+    sounds: list[int] = []
+    while reader.busy(state, 0):
+        sounds += reader.read(state, 0).sounds
+    phones = [1, *(SPELLING["five"] * QUEUE)][:QUEUE]
+    expected, _ = score_of(
+        phones, [LEAD] + [SLOTS + phone for phone in phones[1:]], [0] * QUEUE, len(sounds) // SLOTS, end=0, pause=1
+    )
+    assert sounds == expected.flatten().tolist()
 
 
 def test_a_faster_pace_is_shorter(reader: Reader) -> None:

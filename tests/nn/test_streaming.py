@@ -60,6 +60,17 @@ def test_rows_that_were_taken_come_back_and_the_others_stay() -> None:
     assert state.leaves[1].values[:, 0].tolist() == [1, 1, 1, 0]
 
 
+def test_a_step_of_some_rows_changes_those_and_one_of_all_needs_no_copies() -> None:
+    state = tree(3)
+    with state.only(torch.tensor([2])) as part:
+        part.count = torch.tensor([5.0])
+        part.leaves[0].values += 1
+    assert state.count.tolist() == [1, 1, 5]
+    assert state.leaves[0].values[:, 0].tolist() == [1, 1, 2]
+    with state.only(None) as part:
+        assert part is state
+
+
 def test_a_row_of_another_module_is_refused() -> None:
     with pytest.raises(ValueError, match="other fields"):
         tree(1).restore(0, Leaf(torch.ones(1, 2)).save(0))
