@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from duologue.data.splits import Split
+    from duologue.eval.gate import Bound
     from duologue.eval.report.contents import Contents
     from duologue.eval.runner import Wanted
 
@@ -67,9 +68,12 @@ def evaluate(
     """
     from rich.console import Console
 
+    from duologue.eval.gate import Bound
+
     console = Console(highlight=False)
+    bounds = [Bound.parse(text) for text in fail_under or ()]
     if compare is not None:
-        _compare(*compare, fail_under or (), console)
+        _compare(*compare, bounds, console)
         return
     if split not in ("dev", "test"):
         raise ConfigError(f"no split {split!r} to evaluate on; there are dev and test")
@@ -98,10 +102,10 @@ def evaluate(
     if found.failures:
         print(f"{len(found.failures)} cases failed; {out / 'report.html'} lists them", file=sys.stderr)
     console.print(f"wrote {out / 'report.html'}", soft_wrap=True, markup=False)
-    _check(found, fail_under or ())
+    _check(found, bounds)
 
 
-def _compare(before: Path, after: Path, bounds: Sequence[str], console: Console) -> None:
+def _compare(before: Path, after: Path, bounds: Sequence[Bound], console: Console) -> None:
     from duologue.eval.compare import compare, grid, told
     from duologue.eval.report.contents import contents
     from duologue.eval.report.text import terminal_table
@@ -115,9 +119,9 @@ def _compare(before: Path, after: Path, bounds: Sequence[str], console: Console)
     _check(contents(after), bounds)
 
 
-def _check(found: Contents, bounds: Sequence[str]) -> None:
+def _check(found: Contents, bounds: Sequence[Bound]) -> None:
     """Fail where a bound is not kept."""
-    from duologue.eval.compare import gate
+    from duologue.eval.gate import gate
 
     broken = gate(found, bounds)
     if broken:

@@ -1,30 +1,31 @@
-"""Two runs on the same cases: what got better, what got worse; and the gate that fails a run below a bound.
+"""Two runs on the same cases: what got better, what got worse.
 
 Only cases that both runs held are compared, each with itself. Shares of single trials are tested by McNemar's exact
-test (1947: the binomial of the cases that changed), all else by the paired bootstrap of the difference (Efron and
-Tibshirani 1993). As many figures are compared at once, p-values are adjusted by Benjamini and Hochberg (1995), and a
-figure is called better or worse where its adjusted p is below 0.05.
+test (1947: the binomial of the cases that changed), medians by Wilcoxon's signed ranks (1945), all else by a paired
+permutation test (Fisher 1935): how often the difference would be as large if it were chance which of a case's two
+results came first. None of them claims anything of a few cases: n pairs give a p of 2 / 2^n at the least. As many
+figures are compared at once, p-values are adjusted by Benjamini and Hochberg (1995), and a figure is called better or
+worse where its adjusted p is below 0.05. Intervals of differences are of the paired bootstrap (Efron and Tibshirani
+1993).
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, false_discovery_control
+from scipy.stats import binomtest, false_discovery_control, wilcoxon
 
-from duologue.errors import ConfigError, DataError
+from duologue.errors import DataError
 from duologue.eval.figures import ALL, counting, sample, statistic
 from duologue.eval.metrics import Interval
-from duologue.eval.report.contents import Contents, Grid, Section, contents, title
+from duologue.eval.report.contents import Grid, Section, contents, title
 from duologue.eval.suites.base import Measure, Row
 
-T = TypeVar("T")
 LEVEL = 0.05
 DRAWS = 2000
 LISTED = 10  # cases that changed, of each figure that did
@@ -113,8 +114,7 @@ def change_of(pairs: Sequence[tuple[Row, Row]], measure: Measure, suite: str = "
         return None
     samples = np.array([(old, new) for _, old, new in found])  # (cases, before and after, value and weight)
     before, after = (float(statistic(measure, samples[:, side])) for side in (0, 1))
-    drawn = _differences(samples, measure)
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    low, high = np.percentile(_resampled(samples, measure), [2.5, 97.5])
     interval = Interval(after - before, float(low), float(high), len(found))
     if measure.kind == "share" and (samples[..., 1] == 1).all():
         gained = [case for case, old, new in found if new[0] > old[0]]
@@ -123,14 +123,29 @@ def change_of(pairs: Sequence[tuple[Row, Row]], measure: Measure, suite: str = "
         p = float(binomtest(len(gained), changed).pvalue) if changed else 1.0
         lost, won = (gained, dropped) if measure.better == "lower" else (dropped, gained)
         return Change(suite, family, measure, before, after, interval, p, tuple(lost), tuple(won))
-    side = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    p = min(1.0, 2 * (float(side) + 1) / (DRAWS + 1))
+    if measure.kind == "median":
+        shifts = np.diff(samples[..., 0]).ravel()
+        p = float(wilcoxon(shifts).pvalue) if shifts.any() else 1.0
+    else:
+        larger = np.abs(_swapped(samples, measure)) >= abs(after - before) - 1e-12
+        p = (float(larger.sum()) + 1) / (DRAWS + 1)
     return Change(suite, family, measure, before, after, interval, p)
 
 
-def _differences(samples: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
+def _resampled(samples: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
     """After minus before of `DRAWS` resamples of the cases, pairs staying together."""
     drawn = samples[np.random.default_rng(0).integers(0, len(samples), (DRAWS, len(samples)))]
+    return _differences(drawn, measure)
+
+
+def _swapped(samples: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
+    """After minus before of all cases, `DRAWS` times with before and after of each case swapped or not by a coin."""
+    swaps = np.random.default_rng(0).random((DRAWS, len(samples), 1, 1)) < 0.5
+    return _differences(np.where(swaps, samples[:, ::-1], samples), measure)
+
+
+def _differences(drawn: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
+    """After minus before of samples (draws, cases, before and after, value and weight): (draws,)."""
     return statistic(measure, drawn[:, :, 1], axis=1) - statistic(measure, drawn[:, :, 0], axis=1)
 
 
@@ -161,51 +176,3 @@ def told(changes: Sequence[Change]) -> list[str]:
                 rest = f" and {len(cases) - LISTED} more" if len(cases) > LISTED else ""
                 lines.append(f"{what}: {change.suite} {change.measure.title}: {', '.join(cases[:LISTED])}{rest}")
     return lines
-
-
-def gate(found: Contents, bounds: Sequence[str]) -> list[str]:
-    """The bounds that the first system of a run does not keep, each as a line; empty where all is well.
-
-    Args:
-        bounds: "suite.metric=value" over all families, or "suite.family.metric=value", in the units of the report.
-            A metric must not be below its value; one of which less is better, not above.
-
-    Raises:
-        ConfigError: a bound is malformed, names what was not measured, or a metric of which neither way is better.
-    """
-    return [line for bound in bounds if (line := _broken(found, bound)) is not None]
-
-
-def _broken(found: Contents, bound: str) -> str | None:
-    name, _, number = bound.partition("=")
-    suite, _, rest = name.partition(".")
-    part, _, metric = rest.rpartition(".")  # a family's name may have a full stop: "pause-0.5"
-    try:
-        limit = float(number if metric else "")
-    except ValueError as error:
-        raise ConfigError(f"{bound!r} is no bound; write suite.metric=value or suite.family.metric=value") from error
-    section = _named({section.suite.name: section for section in found.sections}, suite, bound)
-    measure = _named({measure.name: measure for measure in section.measures}, metric, bound)
-    families = section.families(measure)
-    family = part or (ALL if ALL in families else families[0])
-    subject = section.subjects[0]
-    cells = section.figures.families[subject]
-    interval = _named(
-        {name: cell.figures[measure.name] for name, cell in cells.items() if measure.name in cell.figures},
-        family,
-        bound,
-    )
-    if measure.better is None:
-        raise ConfigError(f"{bound!r}: neither more nor less of {measure.name} is better, so it cannot fail")
-    worse: Callable[[float, float], bool] = operator.lt if measure.better == "higher" else operator.gt
-    if not worse(interval.value * measure.scale, limit):
-        return None
-    side = "below" if measure.better == "higher" else "above"
-    shown = f"{interval.value * measure.scale:.{max(1, measure.digits)}f}"
-    return f"{subject}: {name} is {shown}, {side} {limit:g} ({interval.count} cases)"
-
-
-def _named(known: Mapping[str, T], name: str, bound: str) -> T:
-    if name not in known:
-        raise ConfigError(f"{bound!r}: there is no figure of {name!r}; there are {', '.join(known) or 'none'}")
-    return known[name]

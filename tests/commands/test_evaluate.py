@@ -64,6 +64,7 @@ def test_cases_are_exported_and_asked(tmp_path: Path, capsys: pytest.CaptureFixt
         (["eval", "echo", "--suite", "duplex.soak-x"], "no family 'soak-x'"),
         (["eval", "box", "--speech", "/nowhere"], "no folder"),
         (["eval", "--compare", "/nowhere", "/nowhere"], "holds no results"),
+        (["eval", "box", "--fail-under", "answers.wright=80"], "no figure of 'wright'"),
     ],
 )
 def test_what_is_wrong_is_one_line(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Two runs with a known difference, and bounds that hold or do not."""
+"""Two runs with a known difference."""
 
 from __future__ import annotations
 
@@ -6,44 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eval.byhand import turns, write
 
-from duologue.data.splits import Split
-from duologue.errors import ConfigError, DataError
-from duologue.eval.compare import Change, change_of, compare, gate, grid, told
-from duologue.eval.report.contents import contents
-from duologue.eval.results import Asked, Settings, Start, Subject, remember, write_rows
+from duologue.errors import DataError
+from duologue.eval.compare import Change, change_of, compare, grid, told
 from duologue.eval.suites.base import Measure, Row, Value
-from duologue.systems.base import SystemCard
 
-FAMILIES = {"unseen-voices": "held-out voices", "context": "dialogues"}
 HIT = Measure(name="hit", title="hits", kind="share")
 MISS = HIT.model_copy(update={"better": "lower"})
 TIME = Measure(name="time", title="time", kind="median", better="lower")
-
-
-def write(folder: Path, subject: str, values: dict[str, list[dict[str, Value]]], split: Split = "dev") -> Path:
-    """A run's folder of the answer suite, its rows made by hand."""
-    card = SystemCard(name=subject, hears=("features",))
-    remember(
-        folder,
-        Settings(
-            split=split,
-            suites={"answers": Asked(source="", families=dict.fromkeys([*FAMILIES, *values], ""))},
-            subjects={subject: Subject(fingerprint=subject, card=card)},
-            starts=[Start.now("duologue eval <by hand>")],
-        ),
-    )
-    rows = [
-        Row(suite="answers", subject=subject, family=family, case=f"{family}/{index}", values=dict(one))
-        for family, several in values.items()
-        for index, one in enumerate(several)
-    ]
-    write_rows(folder, rows)
-    return folder
-
-
-def turns(right: int, of: int, latency: float = 0.4) -> list[dict[str, Value]]:
-    return [{"turns": 1, "right": index < right, "latency": latency + 0.001 * index} for index in range(of)]
 
 
 def pairs(before: list[Value], after: list[Value], name: str = "hit") -> list[tuple[Row, Row]]:
@@ -84,6 +55,33 @@ def test_pairing_finds_what_lies_under_the_spread_of_cases() -> None:
     assert noise is not None and noise.verdict == "unchanged"
 
 
+@pytest.mark.parametrize("kind", ["median", "mean", "p90"])
+def test_few_cases_prove_nothing(kind: str) -> None:
+    """However large a difference is: of n pairs that all changed alike, chance gives 2 of 2^n."""
+    measure = TIME.model_copy(update={"kind": kind})
+    for count in (1, 2, 4):
+        change = change_of(pairs([1.0] * count, [9.0] * count, "time"), measure)
+        assert change is not None and change.verdict == "unchanged"
+        assert change.p >= 2 / 2**count - 0.03
+    sure = change_of(pairs([1.0] * 12, [9.0 + n for n in range(12)], "time"), measure)
+    assert sure is not None and sure.verdict == "worse"
+
+
+def test_a_rate_is_swapped_with_its_weight() -> None:
+    rate = Measure(name="wer", title="WER", kind="ratio", of="errors", over="words", better="lower")
+    both = [
+        [
+            Row(suite="s", subject="x", family="f", case=f"f/{n}", values={"errors": wrong, "words": 10})
+            for n in range(9)
+        ]
+        for wrong in (2, 1)
+    ]
+    change = change_of(list(zip(*both, strict=True)), rate)
+    assert change is not None and change.verdict == "better"
+    assert (change.before, change.after) == (pytest.approx(0.2), pytest.approx(0.1))
+    assert change.p == pytest.approx(2 / 2**9, abs=0.003)
+
+
 def test_two_runs_of_systems_by_any_name(tmp_path: Path) -> None:
     before = write(tmp_path / "a", "old", {"unseen-voices": turns(2, 20), "context": turns(3, 10)})
     after = write(tmp_path / "b", "new", {"unseen-voices": turns(20, 20), "context": turns(3, 10)})
@@ -105,32 +103,3 @@ def test_two_runs_of_systems_by_any_name(tmp_path: Path) -> None:
 
 def write_context(folder: Path) -> Path:
     return write(folder / "e", "x", {"context": turns(1, 1)})
-
-
-def test_the_gate_knows_which_way_is_better(tmp_path: Path) -> None:
-    found = contents(write(tmp_path, "me", {"unseen-voices": turns(9, 10), "context": turns(1, 10)}))
-    assert gate(found, ["answers.right=50", "answers.unseen-voices.right=90", "answers.latency_p50=0.5"]) == []
-    assert gate(found, ["answers.right=51"]) == ["me: answers.right is 50.0, below 51 (20 cases)"]
-    (slow,) = gate(found, ["answers.right=1", "answers.context.latency_p50=0.3"])
-    assert "answers.context.latency_p50 is 0.40, above 0.3" in slow
-    held = contents(write(tmp_path / "held", "me", {"noise-0.5": turns(9, 10)}))
-    assert gate(held, ["answers.noise-0.5.right=91"]) == ["me: answers.noise-0.5.right is 90.0, below 91 (10 cases)"]
-
-
-@pytest.mark.parametrize(
-    ("bound", "says"),
-    [
-        ("answers.right", "is no bound"),
-        ("right=3", "is no bound"),
-        ("answers.right=much", "is no bound"),
-        ("riddles.right=1", "no figure of 'riddles'; there are answers"),
-        ("answers.wrong=1", "no figure of 'wrong'; there are right, "),
-        ("answers.nowhere.right=1", "no figure of 'nowhere'; there are unseen-voices"),
-        ("answers.chance=1", "neither more nor less"),
-    ],
-)
-def test_a_bound_that_means_nothing_is_refused(bound: str, says: str, tmp_path: Path) -> None:
-    values: list[dict[str, Value]] = [{"turns": 1, "right": True, "by_chance": 0}]
-    found = contents(write(tmp_path, "me", {"unseen-voices": values}))
-    with pytest.raises(ConfigError, match=says):
-        gate(found, [bound])
