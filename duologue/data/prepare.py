@@ -42,6 +42,7 @@ from duologue.data.dialogues import (
 )
 from duologue.data.phonetics import PER_FRAME, inventory_of, phone_track
 from duologue.data.recordings import Recordings
+from duologue.data.revoice import Throat, revoice
 from duologue.data.shards import ShardReader, ShardWriter
 from duologue.data.splits import ASSISTANT, Split, voice_split
 from duologue.data.spoken import Spoken
@@ -91,7 +92,7 @@ class PrepareConfig(BaseModel):
 
     `speech` is a folder of real recordings; without it all voices are synthetic. `assistant` is the voice of the
     replies, and no user's. A `tokenizer` that is not there yet is trained. `clean_share` of the scenes skip the rooms,
-    noises and lines, which spare many others besides. With the folder of a `codec` the user's codes are kept as well.
+    noises and lines, which spare many others besides. `revoiced_share` of the speakers get another throat. With the folder of a `codec` the user's codes are kept as well.
     `workers` changes nothing but the time it takes.
     """
 
@@ -107,6 +108,7 @@ class PrepareConfig(BaseModel):
     shares: Shares = Shares()
     espeak_share: float = Field(0.75, ge=0, le=1)
     clean_share: float = Field(0.3, ge=0, le=1)
+    revoiced_share: float = Field(0.4, ge=0, le=1)
     scene: SceneConfig = SceneConfig()
     assistant: Voice = Voice(engine="flite", name=ASSISTANT)
     codec: Path | None = None
@@ -151,16 +153,23 @@ class SceneDrawer:
         }
         return group[int(rng.integers(len(group)))].model_copy(update=changes)
 
+    def speaker(self, rng: np.random.Generator) -> Callable[[Spoken], Spoken]:
+        """What is done to all that one person says: perhaps it comes from another throat."""
+        if rng.random() >= self.config.revoiced_share:
+            return lambda spoken: spoken
+        throat = Throat.draw(rng)
+        return lambda spoken: revoice(spoken, throat)
+
     def dialogue(self, rng: np.random.Generator) -> tuple[list[Turn], list[Spoken]]:
         """Turns in one synthetic voice, and a backchannel in it."""
         low, high = self.config.turns
-        voice = self.voice(rng)
+        voice, change = self.voice(rng), self.speaker(rng)
         exchanges = domain.dialogue(rng, self.config.split, int(rng.integers(low, high, endpoint=True)))
-        turns = [Turn(said, speak(said.user, voice), self.reply(said)) for said in exchanges]
+        turns = [Turn(said, change(speak(said.user, voice)), self.reply(said)) for said in exchanges]
         if rng.random() >= 2 * self.config.scene.backchannel_share:
             return turns, []
         text = list(BACKCHANNELS)[int(rng.integers(len(BACKCHANNELS)))]
-        spoken = speak(BACKCHANNELS[text], voice)
+        spoken = change(speak(BACKCHANNELS[text], voice))
         return turns, [Spoken(spoken.pcm, [(text, spoken.words[0][1], spoken.words[-1][2])], [])]
 
     def pronounce(self, word: str) -> list[str]:
@@ -174,10 +183,11 @@ class SceneDrawer:
     def words(self, rng: np.random.Generator) -> list[Turn]:
         """Single words by a real person."""
         drawn = self.recordings.draw_words(rng, int(rng.integers(2, 6))) if self.recordings else []
+        change = self.speaker(rng)
         turns: list[Turn] = []
         for spoken, bounds in drawn:
             exchange = domain.understand(spoken.words[0][0], [turn.exchange for turn in turns])
-            turns.append(Turn(exchange, spoken, self.reply(exchange), bounds=bounds))
+            turns.append(Turn(exchange, change(spoken), self.reply(exchange), bounds=bounds))
         return turns
 
     def unknown(self, rng: np.random.Generator) -> list[Turn]:
@@ -193,11 +203,13 @@ class SceneDrawer:
         if self.recordings is not None and source < DICTATED_WORDS + DICTATED_READING:
             draw = self.recordings.draw_words if source < DICTATED_WORDS else self.recordings.draw_sentences
             return [
-                Turn(_dictated(" ".join(word for word, _, _ in said.words)), said, None, bounds=bounds)
+                Turn(
+                    _dictated(" ".join(word for word, _, _ in said.words)), self.speaker(rng)(said), None, bounds=bounds
+                )
                 for said, bounds in draw(rng, DICTATED)
             ]
         texts = [domain.dictation(rng, self.config.split) for _ in range(DICTATED)]
-        return [Turn(_dictated(text), speak(text, self.voice(rng)), None) for text in texts]
+        return [Turn(_dictated(text), self.speaker(rng)(speak(text, self.voice(rng))), None) for text in texts]
 
     def aside(self, rng: np.random.Generator) -> Pcm:
         """Somebody who talks, but not to the system: a stretch of a book, or any words, in any voice."""
