@@ -91,9 +91,9 @@ class PrepareConfig(BaseModel):
     """What to draw, from whom, and where to put it.
 
     `speech` is a folder of real recordings; without it all voices are synthetic. `assistant` is the voice of the
-    replies, and no user's. A `tokenizer` that is not there yet is trained. `clean_share` of the scenes skip the rooms,
-    noises and lines, which spare many others besides. `revoiced_share` of the speakers get another throat. With the folder of a `codec` the user's codes are kept as well.
-    `workers` changes nothing but the time it takes.
+    replies, and no user's. A `tokenizer` that is not there yet is trained. `revoiced_share` of the speakers get another
+    throat. `clean_share` of the scenes skip the rooms, noises and lines, which spare many others besides. With the
+    folder of a `codec` the user's codes are kept as well. `workers` changes nothing but the time it takes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
