@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from duologue.data.splits import Split
     from duologue.eval.gate import Bound
+    from duologue.eval.holder import Wanted
     from duologue.eval.report.contents import Contents
-    from duologue.eval.runner import Wanted
 
 
 MOST_WORKERS = 8
@@ -80,7 +80,8 @@ def evaluate(
     known: Split = "test" if split == "test" else "dev"
     if speech is not None and not speech.is_dir():
         raise ConfigError(f"{speech} is no folder; --speech names the folder of real recordings")
-    from duologue.eval.runner import Wanted, run
+    from duologue.eval.holder import Wanted
+    from duologue.eval.runner import run
     from duologue.eval.suites import SUITES
 
     wanted = [Wanted.parse(text) for text in suite or SUITES]

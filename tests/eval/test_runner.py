@@ -13,8 +13,9 @@ from duologue.audio.files import load_channels
 from duologue.data.splits import Split
 from duologue.errors import ConfigError, DataError
 from duologue.eval.folder import CaseFolder, export
+from duologue.eval.holder import Wanted
 from duologue.eval.results import RESULTS, Settings, read_rows, read_settings
-from duologue.eval.runner import Wanted, drawn, run
+from duologue.eval.runner import drawn, run
 from duologue.eval.suites.base import Row
 from duologue.systems.base import SystemCard
 from duologue.systems.floors import Echo, NeverTalk
