@@ -283,8 +283,13 @@ class Backbone(nn.Module):
             if stream.name in forced:
                 token = forced[stream.name][:, book]
             else:
-                seeds = state.seed * 1_000_003 + state.temporal.position * len(self.layout.written) + index
-                token = draw(self._logits(stream, book, y), sampling.get(stream.name, Sampling()), seeds)
+                logits = self._logits(stream, book, y)
+                how = sampling.get(stream.name)
+                if how is None:
+                    token = logits.argmax(-1)
+                else:
+                    seeds = state.seed * 1_000_003 + state.temporal.position * len(self.layout.written) + index
+                    token = draw(logits, how, seeds)
             if stream.delay(book):  # nothing belongs to the time before the first frame (`position` counts this one)
                 token = torch.where(state.temporal.position <= stream.delay(book), ABSENT, token)
             tokens.append(token)

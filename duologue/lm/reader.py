@@ -7,6 +7,7 @@ lasts at the moment it begins. When the words stall, the score holds a pause; wh
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from duologue.nn.streaming import State
 
 QUEUE = 512  # phones that may wait; a reply that is longer waits for room word by word
 WORDS = 128  # words that may wait
+LASTS = 1 << 14  # windows of phones whose durations are kept
 LEAD = 1  # 10 ms slots of silence before the first phone, as in training
 TAIL = 2  # frames after the last phone, in which its sound and the codec's delay run out
 
@@ -74,7 +76,9 @@ class Reader:
         self.speller = speller
         self.end = speller.config.phones.index(END)
         self.pause = speller.config.phones.index(PAUSE)
-        self._spelled: dict[str, list[int]] = {}  # how a word is said never changes, so it is worked out once
+        # How a word is said and how long a phone lasts among others never change, so they are worked out once.
+        self._spelled: dict[str, list[int]] = {}
+        self._slots = lru_cache(LASTS)(lambda window: pacer.slots(list(window)))
 
     def init_state(self, batch: int) -> ReaderState:
         shapes = (LONGEST,), (WORDS, LONGEST), (QUEUE, 2), (len(fields(Place)),)
@@ -137,7 +141,7 @@ class Reader:
         for slot in range(SLOTS):
             while now.remaining == 0 and now.read < now.written:
                 at = now.read - window_start
-                now.duration = LEAD if now.read == 0 else self._slots(self.pacer.window(known, at), pace)
+                now.duration = LEAD if now.read == 0 else self._lasts(known, at, pace)
                 now.remaining = now.duration
                 now.read += 1
                 if word_of[at] and (at == 0 or word_of[at - 1] != word_of[at]):
@@ -159,8 +163,8 @@ class Reader:
         self._keep(now, state, row)
         return Read(sounds, ahead + [ABSENT] * (AHEAD - len(ahead)), words)
 
-    def _slots(self, window: list[int], pace: float) -> int:
-        return max(1, round(self.pacer.slots(window) / pace))
+    def _lasts(self, known: list[int], at: int, pace: float) -> int:
+        return max(1, round(self._slots(tuple(self.pacer.window(known, at))) / pace))
 
     @staticmethod
     def _place(state: ReaderState, row: int) -> Place:

@@ -265,9 +265,11 @@ class Transformer(StreamingModule[TransformerState]):
         cos, sin = rotations(state.position[:, None, None], self.frequencies)
         slot = state.position % window
         # A slot is filled once the row has reached it; after the first lap all are.
-        filled = self.slots <= state.position[:, None]
+        filled = (self.slots <= state.position[:, None])[:, None, None]
+        # Added to the scores as it is; from a bool mask every layer would make this anew.
+        mask = torch.zeros_like(filled, dtype=x.dtype).masked_fill_(~filled, -torch.inf)
         for block, layer in zip(cast("list[Block]", list(self.blocks)), state.layers, strict=True):
             normed = block.attention_norm(x)
-            x = block.ffn(x + block.attention.step(normed, cos, sin, slot, filled[:, None, None], layer, active))
+            x = block.ffn(x + block.attention.step(normed, cos, sin, slot, mask, layer, active))
         state.position += 1 if active is None else active.to(state.position.dtype)
         return cast(Tensor, self.norm(x))
