@@ -138,6 +138,26 @@ def test_a_file_takes_the_microphones_place_and_speech_cuts_a_reply_off(
     hears(page, "listening")
 
 
+def test_an_example_is_heard_without_a_microphone_and_the_page_says_what_is_seen(
+    browser: Browser, served: Served
+) -> None:
+    context = browser.new_context(permissions=[])
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    visit(page, served)
+    assert "as they are heard and said" in page.locator("#tip").inner_text()
+    page.keyboard.press("Tab")  # nothing to look back at yet: the first thing that a key reaches begins a talk
+    page.keyboard.press("Enter")
+    hears(page, "listening")
+    assert page.locator("#status").inner_text() == "Listening to files"
+    page.locator(".turn.you", has_text="sound").last.wait_for()
+    page.locator("#status", has_text="beeper speaks").wait_for()
+    page.locator(".turn.model", has_text="answered after").wait_for()
+    assert not page.locator("#tip").is_visible()
+    assert page.locator("#timeline").get_attribute("tabindex") == "0"
+    context.close()
+
+
 def test_mute_is_a_key_and_is_told(page: Page, served: Served) -> None:
     visit(page, served)
     page.get_by_role("button", name="Talk").click()
@@ -201,17 +221,17 @@ def test_a_key_is_asked_for_and_used(page: Page, question: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone_and_is_used_by_keyboard(browser: Browser, served: Served, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(viewport={"width": 360, "height": 640}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     visit(page, served)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     paper = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert (sum(map(int, paper[4:-1].split(","))) > 384) == (scheme == "light")
     reached = []
     for _ in range(8):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id"))
-    controls = ["timeline", "talk", "upload", "model", "voice"]
+    controls = ["example", "talk", "upload", "model", "voice"]
     assert [name for name in dict.fromkeys(reached) if name in controls] == controls
     context.close()
 

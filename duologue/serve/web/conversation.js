@@ -11,8 +11,9 @@ const BREATH = 0.5; // seconds; a shorter pause does not end the stretch of voic
 const PAUSE = 1.0; // a longer pause does not belong to the turn
 
 export class Conversation {
-  /** `onturn(turn)`: a turn is new or has changed. */
-  constructor(onturn) {
+  /** With `model`; `onturn(turn)`: a turn is new or has changed. */
+  constructor(model, onturn) {
+    this.model = model;
     this.onturn = onturn;
     this.began = new Date();
     this.peaks = { you: [], model: [] };

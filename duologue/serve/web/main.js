@@ -8,11 +8,14 @@ import { Timeline } from "./timeline.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
+const SEE = "Both voices are drawn as they sound, with the words as they are heard and said, and the time that each reply took.";
+const SAY = "Say something: “what is seventeen plus twenty five”, for example. Speak over a reply to stop it.";
 const HARMLESS = new Set(["response_cancel_not_active"]); // the reply had ended by itself meanwhile
 
 let models = [];
 let sound = null; // while a conversation goes on
 let conversation = null; // also after it, to be looked at and downloaded
+let asking = false; // for the microphone
 let muted = false;
 let reply = null; // {item, sent}: the reply that is being played, and its samples so far
 let connection = "idle";
@@ -25,7 +28,9 @@ const client = new Client({ onevent: take, onstate: follow });
 
 async function begin(microphone) {
   notify("");
-  $("talk").disabled = true;
+  $("talk").disabled = $("example").disabled = true;
+  asking = microphone;
+  render();
   const next = new Sound(block);
   next.onlost = () => notify("The microphone was taken away. Press End and Talk to begin again, or use a file.");
   try {
@@ -35,10 +40,11 @@ async function begin(microphone) {
     fail(error);
     return false;
   } finally {
-    $("talk").disabled = false;
+    $("talk").disabled = $("example").disabled = asking = false;
+    render();
   }
   sound = next;
-  conversation = new Conversation((turn) => transcript.show(turn));
+  conversation = new Conversation($("model").value, (turn) => transcript.show(turn));
   transcript.clear();
   timeline.show(conversation);
   mute(false);
@@ -65,6 +71,16 @@ async function hear(file) {
   } catch (error) {
     fail(error);
     if (!conversation.turns.length) await end();
+  }
+}
+
+/** A spoken question that comes with the page, for whoever has no microphone or wants to see first. */
+async function example() {
+  try {
+    const answer = await fetch("web/question.mp3");
+    await hear(new File([await answer.blob()], "question.mp3"));
+  } catch (error) {
+    fail(error);
   }
 }
 
@@ -152,26 +168,33 @@ function notify(text) {
 }
 
 function state() {
+  if (asking) return ["asking", "Allow the microphone"];
+  if (!$("key-form").hidden) return ["idle", "Waits for a key"];
   if (!sound) return ["idle", conversation ? "Ended" : "Ready"];
   if (connection === "lost") return ["lost", "Reconnecting…"];
   if (connection !== "open") return ["connecting", "Connecting…"];
   const speaking = conversation.peaks.model.slice(-8).some((peak) => peak > 0.001);
-  if (speaking) return ["speaking", "Speaking"];
-  return muted ? ["muted", "Muted"] : ["listening", "Listening"];
+  if (speaking) return ["speaking", `${conversation.model} speaks`];
+  if (muted) return ["muted", "Muted"];
+  return ["listening", sound.microphone ? "Listening" : "Listening to files"];
 }
 
 function render() {
   const [name, text] = state();
-  if ($("status").dataset.state !== name) {
-    $("status").dataset.state = name;
-    $("status").textContent = text;
-  }
+  $("status").dataset.state = name;
+  if ($("status").textContent !== text) $("status").textContent = text; // it is read aloud where it changes
   const on = sound !== null;
   $("talk").classList.toggle("on", on);
   $("talk-label").textContent = on ? "End" : conversation ? "Talk again" : "Talk";
   $("mute").disabled = !on;
   $("interrupt").disabled = name !== "speaking";
   $("hint").hidden = on || conversation !== null;
+  const locked = !$("key-form").hidden;
+  $("hint-text").textContent = asking ? "Allow the microphone." : locked ? "Give the key first." : "Press Talk and ask something.";
+  const silent = on && !conversation.turns.length;
+  $("tip").hidden = !silent && conversation !== null;
+  const tip = silent && sound.microphone ? SAY : SEE;
+  if ($("tip").textContent !== tip) $("tip").textContent = tip;
   document.querySelector(".downloads").hidden = !conversation?.time;
   if ($("model").disabled !== on) $("model").disabled = on;
 }
@@ -211,14 +234,16 @@ async function load() {
   $("key-form").hidden = true;
   fill($("model"), models.map(({ id }) => id));
   choose();
-  $("talk").disabled = $("upload").disabled = false;
+  render();
+  $("talk").disabled = $("upload").disabled = $("example").disabled = false;
 }
 
 function ask() {
-  $("talk").disabled = $("upload").disabled = true;
+  $("talk").disabled = $("upload").disabled = $("example").disabled = true;
   if (client.key) notify("The server does not know this key.");
   $("key-form").hidden = false;
   $("key").focus();
+  render();
 }
 
 function name(suffix) {
@@ -228,6 +253,7 @@ function name(suffix) {
 $("talk").onclick = () => (sound ? end() : begin(true));
 $("mute").onclick = () => mute(!muted);
 $("interrupt").onclick = interrupt;
+$("example").onclick = example;
 $("upload").onclick = () => $("file").click();
 $("file").onchange = async ({ target }) => {
   const [file] = target.files;
@@ -255,4 +281,5 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") interrupt();
 });
 
+render();
 load();

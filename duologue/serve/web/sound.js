@@ -44,6 +44,11 @@ export class Sound {
     mono.disconnect();
   }
 
+  /** Whether a microphone is heard. */
+  get microphone() {
+    return Boolean(this.stream);
+  }
+
   play(samples) {
     this.node.port.postMessage({ play: samples }, [samples.buffer]);
   }

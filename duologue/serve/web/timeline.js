@@ -2,8 +2,10 @@
 
 import { STEP } from "./conversation.js";
 
-const SCALE = 90; // pixels a second
+const SCALES = [60, 90]; // pixels a second on a narrow screen and on a wide one
+const WIDE = 600; // pixels
 const EDGE = 0.15; // of the width lies right of now: words are decided before they sound
+const GAP = 28; // pixels between the time's axis and a voice, where latencies are written
 const PAGE = 4; // seconds that the view moves at a time where motion is to be reduced
 const FONT = "13px system-ui, sans-serif";
 
@@ -14,19 +16,21 @@ export class Timeline {
     this.onlive = onlive;
     this.conversation = null;
     this.back = 0; // seconds that the view lies behind now
+    this.scale = SCALES[0];
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.dark.addEventListener("change", () => this.paint());
     new ResizeObserver(() => this.fit()).observe(canvas);
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
-    canvas.addEventListener("pointermove", (event) => event.buttons && this.move(event.movementX / SCALE));
+    canvas.addEventListener("pointermove", (event) => event.buttons && this.move(event.movementX / this.scale));
     canvas.addEventListener("keydown", (event) => this.press(event));
     this.paint();
   }
 
   show(conversation) {
     this.conversation = conversation;
+    this.canvas.tabIndex = 0; // from now on there is something to look back at
     this.move(-Infinity);
   }
 
@@ -41,6 +45,7 @@ export class Timeline {
   fit() {
     const { width, height } = this.canvas.getBoundingClientRect();
     this.width = width;
+    this.scale = SCALES[Number(width >= WIDE)];
     this.room = width * (1 - EDGE); // up to now
     this.height = height;
     this.canvas.width = width * devicePixelRatio;
@@ -51,7 +56,7 @@ export class Timeline {
   wheel(event) {
     if (Math.abs(event.deltaX) <= Math.abs(event.deltaY)) return; // the page scrolls
     event.preventDefault();
-    this.move(-event.deltaX / SCALE);
+    this.move(-event.deltaX / this.scale);
   }
 
   press(event) {
@@ -63,7 +68,7 @@ export class Timeline {
 
   /** Go back by so many seconds. */
   move(seconds) {
-    const most = Math.max(0, (this.conversation?.time ?? 0) - this.room / SCALE);
+    const most = Math.max(0, (this.conversation?.time ?? 0) - this.room / this.scale);
     this.back = Math.min(most, Math.max(0, this.back + seconds));
     this.onlive(this.back === 0);
     this.paint();
@@ -86,17 +91,22 @@ export class Timeline {
     const colour = (name) => style.getPropertyValue(`--${name}`);
     const now = conversation.time - this.back;
     const shown = this.still.matches && !this.back ? Math.ceil(now / PAGE) * PAGE : now;
-    const x = (time) => this.room - (shown - time) * SCALE;
-    const from = Math.max(0, shown - this.room / SCALE - 1);
-    const view = { pen, colour, x, from, to: shown, middle: height / 2, lane: height / 2 - 46 };
+    const x = (time) => this.room - (shown - time) * this.scale;
+    const from = Math.max(0, shown - this.room / this.scale - 1);
+    const middle = height / 2;
+    const half = (middle - 46) / 3; // of the height of a voice
+    const centres = { you: middle - half - GAP, model: middle + half + GAP };
+    const view = { pen, colour, x, from, to: shown, middle, half, centres };
     this.gaps(view);
     this.axis(view);
     this.turns(view);
-    this.voice(view, "you", view.middle - 50);
-    this.voice(view, "model", view.middle + 50);
+    this.voice(view, "you");
+    this.voice(view, "model");
     this.words(view, "you", 22);
     this.words(view, "model", height - 14);
     this.latencies(view);
+    this.name(view, "you", "You");
+    this.name(view, "model", conversation.model);
   }
 
   gaps({ pen, colour, x, from }) {
@@ -122,29 +132,29 @@ export class Timeline {
     }
   }
 
-  turns({ pen, colour, x, from, middle, lane }) {
+  turns({ pen, colour, x, from, half, centres }) {
     for (const { who, start, end, cut } of this.conversation.turns) {
       if (start === null || end < from) continue;
       const [left, right] = [x(start) - 4, x(Math.max(start, end)) + 4];
-      const top = who === "you" ? middle - 50 - lane / 3 : middle + 50 - lane / 3;
+      const top = centres[who] - half;
       pen.fillStyle = colour(who);
       pen.globalAlpha = 0.1;
       pen.beginPath();
-      pen.roundRect(left, top, right - left, (2 * lane) / 3, 8);
+      pen.roundRect(left, top, right - left, 2 * half, 8);
       pen.fill();
       pen.globalAlpha = 1;
-      if (cut) pen.fillRect(right - 2, top, 2, (2 * lane) / 3);
+      if (cut) pen.fillRect(right - 2, top, 2, 2 * half);
     }
   }
 
-  voice({ pen, colour, x, from, to, lane }, who, centre) {
+  voice({ pen, colour, x, from, to, half, centres }, who) {
     const peaks = this.conversation.peaks[who];
     const last = Math.min(peaks.length, Math.ceil(to / STEP));
     pen.fillStyle = colour(who);
     pen.beginPath();
     for (let block = Math.max(0, Math.floor(from / STEP)); block < last; block++) {
-      const half = Math.max(1, Math.min(1, Math.sqrt(peaks[block])) * (lane / 3));
-      pen.roundRect(x(block * STEP), centre - half, STEP * SCALE - 1.2, 2 * half, 1.2);
+      const loud = Math.max(1, Math.min(1, Math.sqrt(peaks[block])) * half);
+      pen.roundRect(x(block * STEP), centres[who] - loud, STEP * this.scale - 1.2, 2 * loud, 1.2);
     }
     pen.fill();
   }
@@ -154,15 +164,34 @@ export class Timeline {
     pen.textAlign = "left";
     pen.fillStyle = colour(who);
     let free = -Infinity;
-    for (const turn of this.conversation.turns) {
-      if (turn.who !== who) continue;
-      for (const { text, at } of turn.words) {
-        if (at < from - 4) continue;
-        const left = Math.max(x(at), free); // a word waits for room
-        pen.fillText(text, left, baseline);
-        free = left + pen.measureText(text).width + 5;
+    const turns = this.conversation.turns.filter((turn) => turn.who === who);
+    for (const turn of turns) {
+      const words = turn.words.filter(({ at }) => at >= from - 4);
+      const places = [];
+      let next = free;
+      for (const { text, at } of words) {
+        places.push(Math.max(x(at), next)); // a word waits for room
+        next = places.at(-1) + pen.measureText(text).width + 5;
       }
+      // The newest words are seen at once: a turn that has no room on the right gives way to the left.
+      const back = turn === turns.at(-1) && words.length ? Math.max(0, Math.min(next - this.width, places[0] - free)) : 0;
+      words.forEach(({ text }, index) => pen.fillText(text, places[index] - back, baseline));
+      free = next - back;
     }
+  }
+
+  /** Whose voice it is, where the oldest of it goes out of sight. */
+  name({ pen, colour, centres }, who, name) {
+    pen.font = `600 ${FONT}`;
+    pen.textAlign = "left";
+    pen.fillStyle = colour("card");
+    pen.globalAlpha = 0.85;
+    pen.beginPath();
+    pen.roundRect(6, centres[who] - 12, pen.measureText(name).width + 16, 24, 12);
+    pen.fill();
+    pen.globalAlpha = 1;
+    pen.fillStyle = colour(who);
+    pen.fillText(name, 14, centres[who] + 5);
   }
 
   latencies({ pen, colour, x, from, middle }) {

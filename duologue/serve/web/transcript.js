@@ -44,7 +44,7 @@ export class Transcript {
 
 function about({ start, latency, cut }) {
   const parts = [start === null ? "" : clock(start)];
-  if (latency !== null) parts.push(`after ${latency.toFixed(2)} s`);
+  if (latency !== null) parts.push(`answered after ${latency.toFixed(2)} s`);
   if (cut) parts.push("interrupted");
   return parts.filter(Boolean).join(" · ");
 }
