@@ -58,7 +58,9 @@ def evaluate(
     fail_under: Annotated[
         list[str] | None,
         typer.Option(
-            help="Fail if the first system is worse: SUITE[.FAMILY].METRIC=VALUE, as in the report.", metavar="BOUND"
+            help="Fail if the first system is worse: SUITE[.FAMILY].METRIC=VALUE, by the names in summary.json and in "
+            "the report's units.",
+            metavar="BOUND",
         ),
     ] = None,
 ) -> None:
