@@ -9,15 +9,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-import numpy as np
 from starlette.websockets import WebSocket
 
 from duologue.serve.faults import RealtimeError
+from duologue.serve.intake import Intake
 from duologue.serve.items import new_id
 from duologue.serve.keys import Guest
-from duologue.serve.limits import Bucket
 from duologue.serve.logs import log
-from duologue.serve.parsing import sound_of
 from duologue.serve.session import Broken, Moment, ReplySound, Session
 from duologue.serve.sockets import BROKEN, FULL, ClosingError, Connection
 from duologue.serve.sound import Format
@@ -34,9 +32,7 @@ class Line(Connection):
     def __init__(self, websocket: WebSocket, guest: Guest, kind: str) -> None:
         super().__init__(websocket, guest, new_id(kind))
         self.session: Session | None = None
-        limits = self.server.limits
-        self._messages = Bucket(limits.messages_per_second, limits.messages_at_once)
-        self._audio = Bucket(limits.audio_rate, limits.audio_at_once)
+        self._intake = Intake(self.server.limits)
 
     @abstractmethod
     async def obey(self, message: dict[str, Any]) -> None:
@@ -54,8 +50,7 @@ class Line(Connection):
         """The client begins the conversation, by a message."""
 
     async def take(self, message: dict[str, Any]) -> None:
-        if not self._messages.take():
-            raise RealtimeError("Too many messages; slow down.", "rate_limit_exceeded", type="rate_limit_error")
+        self._intake.count()
         await self.obey(message)
 
     def fail(self, error: RealtimeError, message: dict[str, Any]) -> None:
@@ -92,15 +87,7 @@ class Line(Connection):
             RealtimeError: it is no base64, or more than may come.
         """
         assert self.session is not None
-        data, limits = sound_of(audio, param), self.server.limits
-        if not self._audio.take(self._format.seconds(data)):
-            message = f"Audio comes faster than {limits.audio_rate:g} times real time; it was dropped."
-            raise RealtimeError(message, "rate_limit_exceeded", param, "rate_limit_error")
-        if silent:
-            data = self._format.encode(np.zeros(len(data) // self._format.width, np.float32))
-        if not self.session.hear(data):
-            message = f"More than {limits.buffer:g} s of audio wait to be heard; what came now was dropped."
-            raise RealtimeError(message, "input_audio_buffer_full", param)
+        self._intake.hear(self.session, audio, self._format, param, silent)
 
     def _hear_moment(self, moment: Moment) -> None:
         if isinstance(moment, ReplySound):

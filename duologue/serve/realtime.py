@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from duologue.serve.apart import answer_apart
+from duologue.serve.asked import turns_of
 from duologue.serve.events import (
     BufferAppend,
     BufferClear,
@@ -21,17 +22,17 @@ from duologue.serve.events import (
     ResponseCancel,
     ResponseCreate,
     ResponseParams,
-    SemanticVad,
     SessionConfig,
     SessionUpdate,
     format_of,
 )
 from duologue.serve.faults import RealtimeError
 from duologue.serve.hearing import Hearing
+from duologue.serve.intake import Intake
 from duologue.serve.items import Item, Items, new_id
-from duologue.serve.limits import Bucket, Limits
+from duologue.serve.limits import Limits
 from duologue.serve.metrics import Metrics
-from duologue.serve.parsing import parse, refuse_tools, sound_of, sounds_of
+from duologue.serve.parsing import parse, refuse_tools, sounds_of
 from duologue.serve.responses import Response, Status, carry, usage_of
 from duologue.serve.session import (
     Broken,
@@ -44,23 +45,11 @@ from duologue.serve.session import (
     Session,
     UserWord,
 )
-from duologue.serve.turns import (
-    DetectedTurns,
-    OwnTurns,
-    ToldTurns,
-    Turns,
-    UserIdle,
-    UserStarted,
-    UserStopped,
-)
+from duologue.serve.turns import UserIdle, UserStarted, UserStopped
 from duologue.serve.voices import check_voice, voice_of
-from duologue.systems.cascade.endpoint import Endpointing
 from duologue.systems.cascade.silero import SileroDetector
-from duologue.systems.engine import Engine, Slot
+from duologue.systems.engine import Engine
 from duologue.systems.rows import Saved
-
-EAGERNESS = {"low": 1.5, "medium": 0.7, "auto": 0.7, "high": 0.4}
-"""Seconds of silence that end a turn where semantic turns are asked for without replies that come by themselves."""
 
 
 class Realtime:
@@ -85,8 +74,7 @@ class Realtime:
         self.broken: Callable[[], None] = lambda: None
         """Called when the conversation has failed; set by the transport."""
         self._engine, self._detector, self._limits, self._metrics = engine, detector, limits, metrics
-        self._messages = Bucket(limits.messages_per_second, limits.messages_at_once)
-        self._audio = Bucket(limits.audio_rate, limits.audio_at_once)
+        self._intake = Intake(limits)
         self._session = Session(engine, self._follow)
         self._items = Items(limits.items)
         self._conversation = new_id("conv")
@@ -158,8 +146,7 @@ class Realtime:
         event_id = message.get("event_id")
         event_id = event_id if isinstance(event_id, str) and len(event_id) <= 512 else None
         try:
-            if not self._messages.take():
-                raise RealtimeError("Too many messages; slow down.", "rate_limit_exceeded", type="rate_limit_error")
+            self._intake.count()
             await self._do(parse(message))
         except RealtimeError as error:
             self.fail(error, event_id)
@@ -169,7 +156,8 @@ class Realtime:
     async def _do(self, event: ClientEvent) -> None:
         match event:
             case BufferAppend():
-                self._append(event.audio)
+                format = format_of(self.config.audio.input.format)
+                self._intake.hear(self._session, event.audio, format, "audio")
             case BufferCommit():
                 self._hearing.commit()
             case BufferClear():
@@ -211,42 +199,8 @@ class Realtime:
         if old is None or (audio.input.format, audio.output.format) != (old.input.format, old.output.format):
             self._session.set_formats(format_of(audio.input.format), format_of(audio.output.format))
         if old is None or audio.input.turn_detection != old.input.turn_detection:
-            self._session.set_turns(self._turns)
-
-    def _turns(self, slot: Slot) -> Turns:
-        asked = self.config.audio.input.turn_detection
-        if asked is None:
-            return ToldTurns(slot, self._limits.buffer)
-        if isinstance(asked, SemanticVad):
-            if asked.create_response:
-                return OwnTurns(slot)
-            settings = Endpointing(silence=EAGERNESS[asked.eagerness])
-            return DetectedTurns(slot, self._detector(), settings, False, asked.interrupt_response)
-        threshold = min(max(asked.threshold, 0.02), 0.98)  # clients may ask for all and for nothing
-        settings = Endpointing(
-            threshold=threshold,
-            release=max(0.01, threshold - 0.15),
-            silence=asked.silence_duration_ms / 1000,
-            lead=asked.prefix_padding_ms / 1000,
-        )
-        idle = None if asked.idle_timeout_ms is None else asked.idle_timeout_ms / 1000
-        return DetectedTurns(slot, self._detector(), settings, asked.create_response, asked.interrupt_response, idle)
-
-    def _append(self, audio: str) -> None:
-        data = sound_of(audio, "audio")
-        if not self._audio.take(format_of(self.config.audio.input.format).seconds(data)):
-            raise RealtimeError(
-                f"Audio comes faster than {self._limits.audio_rate:g} times real time; it was dropped.",
-                "rate_limit_exceeded",
-                "audio",
-                "rate_limit_error",
-            )
-        if not self._session.hear(data):
-            raise RealtimeError(
-                f"More than {self._limits.buffer:g} s of audio wait to be heard; what came now was dropped.",
-                "input_audio_buffer_full",
-                "audio",
-            )
+            asked, limits = audio.input.turn_detection, self._limits
+            self._session.set_turns(lambda slot: turns_of(asked, slot, self._detector, limits.buffer))
 
     def _commit(self, item: Item) -> None:
         """A turn of the user is over."""
@@ -399,7 +353,7 @@ class Realtime:
 
     def _respond(self, params: ResponseParams) -> Response:
         self._response = Response(self._send, self.config, params, self._items, self._conversation)
-        limits = [("requests", self._messages), ("tokens", self._audio)]
+        limits = [("requests", self._intake.messages), ("tokens", self._intake.audio)]
         self._emit(
             "rate_limits.updated",
             rate_limits=[
