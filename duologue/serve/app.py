@@ -14,9 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from duologue.serve import client_secrets, live, page, speech, transcriptions, twilio, websocket
+from duologue.serve import client_secrets, live, page, requests, speech, transcriptions, twilio, websocket
 from duologue.serve.calls import Calls
-from duologue.serve.requests import error, unauthorized
 from duologue.serve.server import Server
 from duologue.serve.sockets import refuse
 
@@ -75,7 +74,7 @@ async def _misled(request: Request, fault: Exception) -> Response:
         message = f"Not allowed to {asked}; allowed: {headers['Allow']}."
     else:
         message = f"Invalid URL ({asked})."
-    answer = error(fault.status_code, "invalid_url", message)
+    answer = requests.refuse(request.app.state.server, fault.status_code, "invalid_url", message)
     answer.headers.update(headers)
     return answer
 
@@ -110,16 +109,16 @@ def _describe(name: str, server: Server) -> dict[str, Any]:
 async def _models(request: Request) -> Response:
     server: Server = request.app.state.server
     if server.keys.admit(request.headers) is None:
-        return unauthorized(server, request.headers)
+        return requests.unauthorized(server, request.headers)
     return JSONResponse({"object": "list", "data": [_describe(name, server) for name in server.engines]})
 
 
 async def _model(request: Request) -> Response:
     server: Server = request.app.state.server
     if server.keys.admit(request.headers) is None:
-        return unauthorized(server, request.headers)
+        return requests.unauthorized(server, request.headers)
     name = request.path_params["id"]
     if name not in server.engines:
         message = f"The model '{json.dumps(name)[1:-1]}' does not exist."
-        return error(404, "model_not_found", message, "model")
+        return requests.refuse(server, 404, "model_not_found", message, "model")
     return JSONResponse(_describe(name, server))

@@ -24,7 +24,7 @@ from duologue.serve.keys import Guest
 from duologue.serve.limits import LimitError
 from duologue.serve.parsing import read_object, refuse_tools
 from duologue.serve.realtime import Realtime
-from duologue.serve.requests import error, refuse, unauthorized, worded
+from duologue.serve.requests import refuse, unauthorized, worded
 from duologue.serve.server import Server
 from duologue.serve.voices import check_voice
 from duologue.systems.engine import EngineFullError
@@ -73,7 +73,9 @@ class Calls:
         try:
             webrtc = await asyncio.to_thread(importlib.import_module, MODULE)
         except ModuleNotFoundError:
-            return error(501, "webrtc_not_installed", "This server was installed without WebRTC: duologue[webrtc].")
+            return refuse(
+                server, 501, "webrtc_not_installed", "This server was installed without WebRTC: duologue[webrtc]."
+            )
         with contextlib.ExitStack() as stack:
             try:
                 address = request.client.host if request.client else ""
@@ -90,7 +92,7 @@ class Calls:
             except webrtc.OfferError as wrong_offer:
                 return refuse(server, 400, "invalid_offer", str(wrong_offer))
             except RealtimeError as refusal:
-                return worded(refusal)
+                return worded(server, refusal)
 
     def _begin(self, server: Server, call: Call, answer: str, stack: contextlib.ExitStack) -> Response:
         """Let an answered call go on; what `stack` holds is held until it ends."""
@@ -122,7 +124,7 @@ class Calls:
             return unauthorized(server, request.headers)
         found = self._calls.get(request.path_params["id"])
         if found is None or found[0].guest != guest.key:
-            return error(404, "call_not_found", "There is no such call.")
+            return refuse(server, 404, "call_not_found", "There is no such call.")
         found[0].end("hung up")
         return Response(status_code=200)
 

@@ -13,7 +13,7 @@ from duologue.serve.events import SessionConfig
 from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.items import new_id
 from duologue.serve.parsing import refuse_tools
-from duologue.serve.requests import error, read_json, unauthorized, worded
+from duologue.serve.requests import read_json, refuse, unauthorized, worded
 from duologue.serve.server import Server
 from duologue.serve.voices import check_voice, voice_of
 
@@ -65,11 +65,11 @@ async def _create(request: Request, flat: bool = False) -> tuple[str, int, dict[
         card = server.engine(request.query_params.get("model") or config.model).card
         check_voice(config.audio.output.voice, card, "session.audio.output.voice")
     except RealtimeError as refusal:
-        return worded(refusal)
+        return worded(server, refusal)
     seconds = order.expires_after.seconds if order.expires_after else None
     issued = server.keys.issue(guest, seconds, order.session)
     if issued is None:
-        return error(429, "rate_limit_exceeded", "Too many client secrets are valid now; try again later.")
+        return refuse(server, 429, "rate_limit_exceeded", "Too many client secrets are valid now; try again later.")
     config.model, config.audio.output.voice = card.name, voice_of(card)
     session = {"object": "realtime.session", "id": new_id("sess"), "expires_at": issued[1], **config.model_dump()}
     return *issued, session

@@ -38,8 +38,7 @@ def guarded(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         except EngineFullError as full:
             return refuse(server, 503, "server_full", str(full))
         except RealtimeError as refusal:
-            server.metrics.errors.labels(refusal.body["code"]).inc()
-            return worded(refusal)
+            return worded(server, refusal)
 
     return endpoint
 
@@ -58,22 +57,18 @@ async def read_json(request: Request, most: int, depth: int) -> dict[str, Any]:
     return read_object(data or b"{}", depth, "The body")
 
 
-def error(status: int, code: str, message: str, param: str | None = None) -> Response:
-    """An error as the OpenAI API words it."""
-    body = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
-    return JSONResponse({"error": body}, status)
-
-
-def worded(refusal: RealtimeError) -> Response:
-    """What is wrong with a request, in the words of a session's errors."""
+def worded(server: Server, refusal: RealtimeError) -> Response:
+    """What is wrong with a request, in the words of a session's errors; it is counted."""
+    server.metrics.errors.labels(refusal.body["code"]).inc()
     body = {name: value for name, value in refusal.body.items() if name != "event_id"}
     return JSONResponse({"error": body}, 400)
 
 
-def refuse(server: Server, status: int, code: str, message: str) -> Response:
-    """An error that is counted."""
+def refuse(server: Server, status: int, code: str, message: str, param: str | None = None) -> Response:
+    """An error as the OpenAI API words it; it is counted."""
     server.metrics.refused.labels(code).inc()
-    return error(status, code, message)
+    body = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
+    return JSONResponse({"error": body}, status)
 
 
 def unauthorized(server: Server, headers: Mapping[str, str]) -> Response:

@@ -23,8 +23,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from duologue.audio import files
 from duologue.errors import AudioError
 from duologue.serve.faults import RealtimeError, checked
-from duologue.serve.requests import error as error_response
-from duologue.serve.requests import guarded
+from duologue.serve.requests import guarded, refuse
 from duologue.serve.server import Server
 from duologue.systems.base import HeardWord, Turn
 from duologue.systems.engine import Engine, Heard
@@ -56,9 +55,9 @@ async def create(request: Request, server: Server) -> Response:
     """A form with a `file`; the language, a prompt and a temperature are taken and left aside."""
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
-        return error_response(411, "invalid_request", "Say how long the body is, in a Content-Length.")
+        return refuse(server, 411, "invalid_request", "Say how long the body is, in a Content-Length.")
     if int(length) > MOST_BYTES:
-        return error_response(413, "invalid_request", f"The body is longer than {MOST_BYTES} bytes.")
+        return refuse(server, 413, "invalid_request", f"The body is longer than {MOST_BYTES} bytes.")
     try:
         async with request.form(max_files=1, max_fields=32) as form:
             upload = form.get("file")

@@ -133,12 +133,11 @@ async def voice(request: Request) -> Response:
     async for part in request.stream():
         body += part
         if len(body) > MOST_BYTES:
-            return requests.error(413, "invalid_request", f"The form is longer than {MOST_BYTES} bytes.")
+            return requests.refuse(server, 413, "invalid_request", f"The form is longer than {MOST_BYTES} bytes.")
     if server.twilio_token is not None:
         form = parse_qsl(body.decode(errors="replace"), keep_blank_values=True) if request.method == "POST" else []
         if not is_signed(server.twilio_token, request.headers.get("x-twilio-signature", ""), str(request.url), form):
-            server.metrics.refused.labels("invalid_signature").inc()
-            return requests.error(403, "invalid_signature", _UNSIGNED)
+            return requests.refuse(server, 403, "invalid_signature", _UNSIGNED)
     elif server.keys.admit(request.headers) is None:
         return requests.unauthorized(server, request.headers)
     scheme = "wss" if request.url.scheme == "https" else "ws"

@@ -155,12 +155,14 @@ def test_a_detector_of_all_or_nothing_is_no_failure(beeper: Served, threshold: f
         ("POST", "/v1/realtime/client_secrets", {"session": {"voice": "a"}}, 400, "unknown_parameter", "session.voice"),
     ],
 )
-def test_a_wrong_request_is_answered_in_json(
+def test_a_wrong_request_is_answered_in_json_and_counted(
     beeper: Served, method: str, path: str, body: dict[str, Any] | None, status: int, code: str, param: str | None
 ) -> None:
     answer = httpx2.request(method, f"{beeper.http}{path}", json=body, headers=HEADERS)
     told = answer.json()["error"]
     assert (answer.status_code, told["code"], told["param"]) == (status, code, param)
+    counters = httpx2.get(f"{beeper.http}/metrics").text
+    assert f'duologue_errors_total{{code="{code}"}}' in counters or f'{{reason="{code}"}}' in counters
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serve.conftest import KEY, Served, pitch, run, silence, tone
+from serve.conftest import KEY, Served, pitch, run, serving, silence, tone
+from systems.simple import Beeper, BeeperConversation
 
 from duologue.audio import g711
 from duologue.audio.resample import resample
@@ -262,6 +263,35 @@ def test_what_the_model_cannot_do_is_said_clearly(beeper: Served) -> None:
             assert (await connection.recv()).type == "conversation.item.added"
 
     run(test)
+
+
+class Reader(Beeper):
+    """Also takes text, and answers it as if it had been said."""
+
+    def open(self, seed: int = 0) -> ReaderConversation:
+        return ReaderConversation(self.card, *self.times)
+
+
+class ReaderConversation(BeeperConversation):
+    def read(self, text: str) -> None:
+        assert text == "what time is it"
+        self.quiet = 0
+
+
+def test_text_reaches_a_system_that_reads_and_is_answered() -> None:
+    async def test() -> None:
+        async with connected(served, audio={"input": {"turn_detection": None}}) as connection:
+            text = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "what time is it"}]}
+            await connection.conversation.item.create(item=text)
+            added = await until(connection, "conversation.item.done")
+            assert added[-1].item.content[0].text == "what time is it"
+            await connection.response.create()
+            events = await until(connection, "response.done")
+            assert pitch(sound_of(events)) == pytest.approx(440, abs=5)
+            assert events[-1].response.usage.input_token_details.text_tokens == 4
+
+    with serving(Reader()) as served:
+        run(test)
 
 
 def test_settings_are_echoed_and_wrong_ones_named(beeper: Served) -> None:
