@@ -22,22 +22,30 @@ SHORTEST = 0.1  # seconds that can be analysed
 
 @dataclass(frozen=True)
 class Throat:
-    """How a voice is changed: factors on its median pitch, its formants, and the range of its melody."""
+    """How a voice is changed: factors on its median pitch, its formants, and the range of its melody.
+
+    Raises:
+        ValueError: the melody would be widened, which can move a pitch below zero, and then Praat never ends.
+    """
 
     pitch: float
     formants: float
     melody: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.melody <= 1:
+            raise ValueError(f"a melody's range is multiplied by 0 to 1, not by {self.melody}")
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
         """A throat up to an octave higher or a third lower; higher ones are shorter, as in people."""
         pitch = float(np.exp(rng.uniform(-0.3, 0.7)))
         formants = float(np.clip(np.exp(0.2 * np.log(pitch) + rng.uniform(-0.1, 0.1)), 0.85, 1.25))
-        return cls(pitch, formants, float(rng.uniform(0.6, 1.5)))
+        return cls(pitch, formants, float(rng.uniform(0.5, 1.0)))
 
 
 def revoice(spoken: Spoken, throat: Throat) -> Spoken:
-    """The same words, sample for sample as long, said by another throat; what has no pitch is left as it is.
+    """The same words, sample for sample as long, said by another throat; what has no pitch is left alone.
 
     Raises:
         DataError: Praat is not installed.
@@ -56,5 +64,8 @@ def revoice(spoken: Spoken, throat: Throat) -> Spoken:
         return spoken
     median = float(np.clip(np.median(voiced) * throat.pitch, LOWEST, HIGHEST))
     run("random_initializeWithSeedUnsafelyButPredictably(1)")  # where nothing is voiced, its periods are drawn
-    changed = call(sound, "Change gender", FLOOR, CEILING, throat.formants, median, throat.melody, 1.0).values[0]
-    return replace(spoken, pcm=changed[: len(spoken.pcm)].astype(np.float32))
+    try:
+        changed = call(sound, "Change gender", FLOOR, CEILING, throat.formants, median, throat.melody, 1.0)
+    except parselmouth.PraatError:  # a murmur too short or too hoarse for it
+        return spoken
+    return replace(spoken, pcm=changed.values[0, : len(spoken.pcm)].astype(np.float32))

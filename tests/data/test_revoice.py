@@ -56,3 +56,13 @@ def test_what_has_no_pitch_is_left_as_it_is() -> None:
     for sound in (silence, click):
         assert revoice(sound, throat) is sound
     assert len(revoice(noise, throat).pcm) == RATE
+
+
+def test_a_voice_that_breaks_does_not_stall_it() -> None:
+    time = np.arange(RATE // 2) / RATE
+    high, low = (np.sign(np.sin(2 * np.pi * pitch * time)).astype(np.float32) * 0.1 for pitch in (313.0, 71.0))
+    broken = Spoken(np.concatenate([high, low[:2000], high]), [], [])
+    for seed in range(20):
+        assert len(revoice(broken, Throat.draw(np.random.default_rng(seed))).pcm) == len(broken.pcm)
+    with pytest.raises(ValueError, match=r"0 to 1, not by 1\.3"):
+        Throat(0.75, 0.87, 1.3)
