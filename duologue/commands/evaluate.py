@@ -134,8 +134,9 @@ def _check(found: Contents, bounds: Sequence[Bound]) -> None:
 def _export(
     wanted: Sequence[Wanted], folder: Path, split: Split, cases: int | None, speech: Path | None, console: Console
 ) -> None:
-    from duologue.eval.folder import export
     from duologue.eval.runner import drawn
+    from duologue.eval.suites import find
 
     for name, found in drawn(wanted, split, cases, speech).items():
-        console.print(f"wrote {export(found, folder / name)} cases to {folder / name}", soft_wrap=True, markup=False)
+        count = find(name).write_cases(found, folder / name)
+        console.print(f"wrote {count} cases to {folder / name}", soft_wrap=True, markup=False)

@@ -1,7 +1,8 @@
 """Full-Duplex-Bench (Lin et al. 2025, arXiv 2503.04721 and 2507.23159): its folders, in and out, and its definitions.
 
-    python -m duologue.eval.fullduplexbench export FOLDER --cases 20     writes scenes of ours in its layout
-    python -m duologue.eval.fullduplexbench respond FOLDER --system box  writes a system's output.wav and output.json
+    duologue eval --suite fdb --export FOLDER                    writes scenes of ours in its layout, into FOLDER/fdb
+    duologue eval box --suite fdb=FOLDER/fdb                     judges a system on a folder of that layout
+    python -m duologue.eval.fullduplexbench FOLDER --system box  writes output.wav and output.json for its own scripts
 
     {task}/{ID}/input.wav       what the user says: candor_pause_handling, synthetic_user_interruption …
     {task}/{ID}/pause.json      [{"text": "[PAUSE]", "timestamp": [start, end]}]                     seconds
@@ -212,29 +213,7 @@ def respond(system: System, source: BenchmarkFolder, out: Path, recognizer: Reco
     return done
 
 
-app = typer.Typer(add_completion=False, help="Full-Duplex-Bench's folders, in and out.")
-
-
-@app.command("export")
-def _export(
-    folder: Annotated[Path, typer.Argument(help="Where to write the samples.")],
-    cases: Annotated[int, typer.Option(min=1, help="Samples of each task.")] = 20,
-    split: Annotated[str, typer.Option(help="dev or test.")] = "dev",
-) -> None:
-    """Write scenes of ours in the benchmark's layout."""
-    from duologue.eval.suites.fdb import FullDuplexBenchSuite
-
-    if split not in ("dev", "test"):
-        raise DataError(f"no split {split!r} to draw from; there are dev and test")
-    suite = FullDuplexBenchSuite("test" if split == "test" else "dev")
-    for family in suite.families():
-        for index in range(cases):
-            write_sample(folder, suite.draw(family, index))
-    print(f"{folder}: {cases} samples of each of {', '.join(suite.families())}")
-
-
-@app.command("respond")
-def _respond(
+def main(
     folder: Annotated[Path, typer.Argument(help="A folder of the benchmark.")],
     system: Annotated[str, typer.Option(help="A system's name, a model folder or a Hugging Face id.")] = "box",
     out: Annotated[Path | None, typer.Option(help="Where to write outputs; beside the inputs if not given.")] = None,
@@ -248,6 +227,8 @@ def _respond(
 
 
 if __name__ == "__main__":
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
     try:
         app(standalone_mode=False)
     except DuologueError as error:

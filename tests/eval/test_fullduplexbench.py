@@ -20,7 +20,6 @@ from duologue.eval.fullduplexbench import (
     respond,
     takes_turn,
     task_of,
-    write_sample,
 )
 from duologue.eval.recognize import Recognizer, TimedWord
 from duologue.eval.suites.base import Case
@@ -132,8 +131,7 @@ def test_the_oracle_and_the_floors_have_known_figures(suite: FullDuplexBenchSuit
 
 
 def test_what_is_exported_is_read_back_and_answered_in_time(suite: FullDuplexBenchSuite, tmp_path: Path) -> None:
-    for family in suite.families():
-        write_sample(tmp_path, suite.draw(family, 0))
+    assert suite.write_cases((suite.draw(family, 0) for family in suite.families()), tmp_path) == 4
     source = suite.cases_in(tmp_path)
     assert set(source.families()) == set(suite.families())
     for family in source.families():

@@ -8,7 +8,7 @@ A row keeps what every figure is computed from, so that all tables can be made a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -194,6 +194,17 @@ class Suite(ABC):
         from duologue.eval.folder import CaseFolder  # which knows what a case is
 
         return CaseFolder(folder)
+
+    @classmethod
+    def write_cases(cls, cases: Iterable[Case], folder: Path) -> int:
+        """Write cases as `cases_in` reads them, and give their number.
+
+        Raises:
+            DuologueError: the folder cannot be written.
+        """
+        from duologue.eval.folder import export  # which knows what a case is
+
+        return export(cases, folder)
 
     def subjects(self, systems: Sequence[str]) -> Sequence[str]:
         """What is judged when these systems are asked for: the systems themselves, unless a suite says otherwise."""

@@ -14,6 +14,7 @@ drawn: a question held in its middle, a complete question, a tale to listen to, 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +31,7 @@ from duologue.eval.fullduplexbench import (
     takes_turn,
     task_of,
     user_end,
+    write_sample,
 )
 from duologue.eval.metrics import RATE, Pcm
 from duologue.eval.recognize import TimedWord, general_recognizer
@@ -76,6 +78,14 @@ class FullDuplexBenchSuite(SceneSuite):
     @classmethod
     def cases_in(cls, folder: Path) -> BenchmarkFolder:
         return BenchmarkFolder(folder)
+
+    @classmethod
+    def write_cases(cls, cases: Iterable[Case], folder: Path) -> int:
+        count = 0
+        for case in cases:
+            write_sample(folder, case)
+            count += 1
+        return count
 
     def families(self) -> dict[str, str]:
         return {
