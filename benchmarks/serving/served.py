@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.serving.loopback import Loopback
 from duologue.errors import ConfigError, DuologueError
 
 START = 120.0  # seconds that a server may take to be ready
@@ -34,20 +35,11 @@ Counters = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Served:
+class Served(Loopback):
     """A running server."""
 
-    port: int
     process: psutil.Popen
     log: Path
-
-    @property
-    def http(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def ws(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
 
     @property
     def alive(self) -> bool:

@@ -71,6 +71,7 @@ class Outbox:
                     raise ClosingError(POLICY, "you read too slowly")
                 message = self._queue.popleft()
                 sending = asyncio.ensure_future(self._websocket.send_text(message))
+                sending.add_done_callback(_seen)
                 while not sending.done():
                     await asyncio.wait({sending}, timeout=1)
                     if self._overflown:
@@ -97,6 +98,12 @@ class Outbox:
     def _grow(self, count: int) -> None:
         self._bytes += count
         self._metrics.unsent.inc(count)
+
+
+def _seen(sending: asyncio.Future[None]) -> None:
+    """That nobody reads any more is told by the reading side; whoever waits for the sending may be gone by then."""
+    if not sending.cancelled():
+        sending.exception()
 
 
 async def refuse(websocket: WebSocket, status: int, code: str, message: str) -> None:

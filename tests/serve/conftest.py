@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from systems.simple import Beeper
 
+from benchmarks.serving.loopback import Loopback
 from duologue.serve.keys import Keys
 from duologue.serve.limits import Limits
 from duologue.serve.run import Runner
@@ -24,20 +25,11 @@ KEY = "test-key"
 
 
 @dataclass(frozen=True)
-class Served:
+class Served(Loopback):
     """A running server: where it is, and what it knows."""
 
-    port: int
     server: Server
     end: Callable[[], None]
-
-    @property
-    def http(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def ws(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:

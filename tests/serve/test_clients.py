@@ -6,14 +6,23 @@ They are heavy and come with the extra `clients`; without it these tests skip.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
-from serve.conftest import KEY, Served, pitch, run, silence, tone
+from serve.conftest import KEY, Served, pitch, run, serving, silence, tone
+from systems.simple import Beeper
 
 pytestmark = pytest.mark.clients
 
 PIECE = 960  # bytes: 20 ms at 24 kHz
-QUESTION = tone(0.8) + silence(0.4)
+QUESTION = tone(0.8) + silence(1.2)
+
+
+@pytest.fixture(scope="module")
+def beeper() -> Iterator[Served]:
+    """Bears the gaps of a busy machine: it answers after 0.8 s of quiet, so a question that comes in parts is one."""
+    with serving(Beeper(quiet=10)) as served:
+        yield served
 
 
 def pieces(sound: bytes) -> list[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import json
 import random
 from collections.abc import AsyncIterator
@@ -282,6 +283,26 @@ def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_failure(
 
     run(test)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_reply_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def leave() -> None:
+        async with client(served) as websocket:
+            await websocket.send(append(tone(0.3) + silence(0.3)))
+            await told(websocket, "response.output_audio.delta")
+            for _ in range(20):
+                await websocket.send('{"type": "session.update", "session": {}}')
+            websocket.transport.abort()
+
+    async def test() -> None:
+        for _ in range(3):
+            await asyncio.gather(*(leave() for _ in range(8)))
+            await vacant(served)
+
+    with serving(Beeper(beep=50), Limits(resume=0, drain=0), slots=8) as served:
+        run(test)
+    gc.collect()
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_drain_lets_sessions_end_and_closes_the_rest_with_1012() -> None:
