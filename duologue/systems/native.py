@@ -69,7 +69,8 @@ class Floor:
     replying: bool = False
 
     def follow(self, out: StepOutput, row: int, now: float) -> list[Event]:
-        """The events of a row's step that heard up to `now`, in seconds; cause before effect."""
+        """The events of a row's step that heard up to `now`, in seconds; cause before effect, times to the ms."""
+        now = round(now, 3)
         events: list[Event] = []
         if (out.heard[row] or out.turn_end[row]) and not self.user_turn:
             self.user_turn = True
@@ -82,9 +83,14 @@ class Floor:
         if out.speaking[row] and not self.replying:
             self.replying = True
             events.append(Turn(kind="reply_started", time=now))
-        events += [SpokenWord(time=now + start, word=word, end=now + end) for word, start, end in out.spoken[row]]
+        events += [
+            SpokenWord(time=round(now + start, 3), word=word, end=round(now + end, 3))
+            for word, start, end in out.spoken[row]
+        ]
         if self.replying and (out.ended[row] or not out.speaking[row]):
             self.replying = False
             cut = out.cut[row]
-            events.append(Turn(kind="interrupted" if cut else "reply_ended", time=now if cut else now + FRAME / RATE))
+            events.append(
+                Turn(kind="interrupted" if cut else "reply_ended", time=now if cut else round(now + FRAME / RATE, 3))
+            )
         return events
