@@ -19,8 +19,9 @@ from typing import Any
 
 import psutil
 
-from benchmarks.serving.loopback import Loopback
 from duologue.errors import ConfigError, DuologueError
+
+from .loopback import Loopback  # relative: the benchmark and the tests know this package by different names
 
 START = 120.0  # seconds that a server may take to be ready
 CLI = ("-m", "duologue.cli")
