@@ -16,6 +16,7 @@ from duologue.data.domain import Exchange
 from duologue.data.spoken import RATE
 from duologue.data.voices import Voice
 from duologue.eval.recognize import question_recognizer
+from duologue.lm.words import words_of
 from duologue.systems.base import Pcm
 from duologue.systems.playback import Sound
 
@@ -91,7 +92,7 @@ class DomainDialogue:
 
     def answer(self, text: str) -> Iterator[str]:
         """The whole reply at once; nothing where the right reply is silence."""
-        exchange = domain.understand(text, self._history)
+        exchange = domain.understand(" ".join(words_of(text)), self._history)
         self._history.append(exchange)
         if exchange.reply:
             yield exchange.reply

@@ -24,6 +24,9 @@ from duologue.lm.streams import ABSENT, Layout, Stream, delay
 from duologue.nn.streaming import State, hold
 from duologue.nn.transformer import RMSNorm, Transformer, TransformerConfig, TransformerState
 
+FREE = -2
+"""Among tokens that are forced on the model: in this row it chooses for itself."""
+
 
 class BackboneConfig(BaseModel):
     """Sizes of the two transformers; the layout says what runs through them."""
@@ -224,7 +227,7 @@ class Backbone(nn.Module):
         Args:
             heard: the heard streams of this frame, tokens (B, books) or features (B, hops, size).
             sampling: how each predicted stream is sampled; greedy where not named.
-            forced: predicted streams whose tokens (B, books) are given instead of sampled.
+            forced: predicted streams whose tokens (B, books) are given instead of sampled; rows of `FREE` choose.
 
         Returns:
             the predicted streams, tokens (B, books), of the frame that lies the layout's longest delay back
@@ -280,8 +283,9 @@ class Backbone(nn.Module):
         tokens: list[Tensor] = []
         for index, (stream, book) in enumerate(self.layout.written):
             y = self.depth.step((x + self.depth_place[index])[:, None], depth)[:, 0]
-            if stream.name in forced:
-                token = forced[stream.name][:, book]
+            given = forced[stream.name][:, book] if stream.name in forced else None
+            if given is not None and not (given == FREE).any():
+                token = given
             else:
                 logits = self._logits(stream, book, y)
                 how = sampling.get(stream.name)
@@ -290,6 +294,8 @@ class Backbone(nn.Module):
                 else:
                     seeds = state.seed * 1_000_003 + state.temporal.position * len(self.layout.written) + index
                     token = draw(logits, how, seeds)
+                if given is not None:
+                    token = torch.where(given == FREE, token, given)
             if stream.delay(book):  # nothing belongs to the time before the first frame (`position` counts this one)
                 token = torch.where(state.temporal.position <= stream.delay(book), ABSENT, token)
             tokens.append(token)

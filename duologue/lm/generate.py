@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from duologue.audio.features import LogMelState
-from duologue.lm.backbone import BackboneState
+from duologue.lm.backbone import FREE, BackboneState
 from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.reader import Reader, ReaderState
 from duologue.lm.sampling import Sampling
 from duologue.lm.text import CUT, END, EOT, PAD
+from duologue.lm.words import words_of
 from duologue.nn.streaming import State
 
+TOLD = 256  # pieces of text that may wait to be read
 FADE = 160  # samples over which a reply dies away when it is cut
 
 
@@ -36,6 +38,7 @@ class ConversationState(State):
     speaking: Tensor  # (B,) 1 while a reply sounds
     replying: Tensor  # (B,) 1 while a reply's words are being decided
     heard_ids: Tensor  # (B, 32) pieces of the user's word that is not whole yet, plus 1
+    told_ids: Tensor  # (B, TOLD) pieces that the user wrote, which wait to be read, plus 1
 
 
 @dataclass
@@ -76,10 +79,24 @@ class Generator:
             torch.zeros(batch, dtype=torch.int64),
             torch.zeros(batch, dtype=torch.int64),
             torch.zeros(batch, 32, dtype=torch.int64),
+            torch.zeros(batch, TOLD, dtype=torch.int64),
         )
         state.thinker.seed += seed
         state.talker.seed += seed
         return state
+
+    @torch.inference_mode()
+    def tell(self, text: str, state: ConversationState, row: int = 0) -> None:
+        """Let a row read a turn of the user, a piece a frame from its next step on, as if it had heard the words.
+
+        It has learned to answer words before it learned to hear them. What goes beyond `TOLD` pieces is left out.
+        """
+        waiting = state.told_ids[row][state.told_ids[row] > 0].tolist()
+        pieces = self.model.tokenizer.encode(" ".join(words_of(text)))
+        told = [*waiting, *(piece + 1 for piece in pieces)][: TOLD - 1]
+        told.append(EOT + 1)
+        state.told_ids[row] = 0
+        state.told_ids[row, : len(told)] = torch.tensor(told)
 
     @torch.inference_mode()
     def step(self, pcm: Tensor, state: ConversationState, active: Tensor | None = None) -> StepOutput:
@@ -92,14 +109,24 @@ class Generator:
         )
         if not rows:
             return out
-        said = self._think(pcm, state, _places(rows, len(pcm)))
-        for row, heard, text in zip(rows, said["heard"][:, 0].tolist(), said["text"][:, 0].tolist(), strict=True):
-            self._take_words(row, heard, text, state, out)
+        told = state.told_ids[rows, 0].tolist()
+        said = self._think(pcm, state, _places(rows, len(pcm)), told)
+        for row, piece, heard, text in zip(
+            rows, told, said["heard"][:, 0].tolist(), said["text"][:, 0].tolist(), strict=True
+        ):
+            if not piece:  # what was read has not been heard
+                self._hear_word(row, heard, state, out)
+            self._take_word(row, text, state, out)
         self._talk(rows, state, out)
         return out
 
-    def _think(self, pcm: Tensor, state: ConversationState, places: Tensor | None) -> dict[str, Tensor]:
-        """The thinker's frame in these rows (N,): a piece each of what was heard and what is to be said, (N, 1)."""
+    def _think(
+        self, pcm: Tensor, state: ConversationState, places: Tensor | None, told: list[int]
+    ) -> dict[str, Tensor]:
+        """The thinker's frame in these rows (N,): a piece each of what was heard and what is to be said, (N, 1).
+
+        Rows that are `told` a piece, plus 1, take it for what they heard.
+        """
         here = slice(None) if places is None else places
         pcm = pcm[here]
         heard: dict[str, Tensor] = {"speaking": state.speaking[here, None]}
@@ -109,11 +136,16 @@ class Generator:
         if self.hears_codes:
             with state.encoder.only(places) as encoder:
                 heard["user_codes"] = self.model.codec.encode_step(pcm, encoder).transpose(1, 2).flatten(1)
+        forced: dict[str, Tensor] = {}
+        if any(told):
+            forced["heard"] = torch.tensor([[piece - 1 if piece else FREE] for piece in told])
+            state.told_ids[here] = state.told_ids[here].roll(-1, 1)
+            state.told_ids[here, -1] = 0
         with state.thinker.only(places) as thinker:
-            return self.model.thinker.step(heard, thinker, self.sampling)
+            return self.model.thinker.step(heard, thinker, self.sampling, forced=forced)
 
-    def _take_words(self, row: int, heard: int, text: int, state: ConversationState, out: StepOutput) -> None:
-        """Act on the two pieces of text that the thinker wrote in one row."""
+    def _hear_word(self, row: int, heard: int, state: ConversationState, out: StepOutput) -> None:
+        """Act on the piece of the user's words that the thinker wrote in one row."""
         tokenizer = self.model.tokenizer
         if heard == EOT:
             out.turn_end[row] = True
@@ -124,6 +156,9 @@ class Generator:
                 out.heard[row].append(tokenizer.decode(pending))
             else:
                 state.heard_ids[row, : len(pending)] = torch.tensor(pending) + 1
+
+    def _take_word(self, row: int, text: int, state: ConversationState, out: StepOutput) -> None:
+        """Act on the piece of the reply that the thinker wrote in one row."""
         if text == CUT:
             out.cut[row] = bool(state.speaking[row])
             state.replying[row] = 0

@@ -107,12 +107,12 @@ class Live(Line):
             setattr(self._config, name, getattr(change, name))
 
     async def _append(self, event: Append, session: Session) -> None:
-        """Instructions and thoughts are kept like those of the start; what is to be said must be taken in."""
+        """Instructions and thoughts are kept like those of the start; what is to be said no system can be told."""
         if event.delegation_id is not None:
             raise RealtimeError("There is no such delegation.", "delegation_not_found", "delegation_id")
-        if event.type == "session.commentary.append" and not await session.read(event.content):
+        if event.type == "session.commentary.append":
             raise RealtimeError(
-                f"{session.engine.card.name} hears speech and takes no text; it cannot be told what to say.",
+                f"{session.engine.card.name} decides its words itself and cannot be told what to say.",
                 "text_input_not_supported",
                 "content",
             )

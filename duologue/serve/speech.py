@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import re
-import unicodedata
 from typing import Literal
 
 import numpy as np
@@ -15,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from duologue.audio.resample import resample
-from duologue.data.domain.numbers import LARGEST, spell
 from duologue.lm.model import RATE
 from duologue.lm.speak import speak
+from duologue.lm.words import sentences_of
 from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.requests import guarded, read_json
 from duologue.serve.server import Server
@@ -26,7 +24,6 @@ from duologue.systems.base import Pcm
 from duologue.systems.native import NativeSystem
 
 MOST_BYTES = 64 << 10
-LONGEST = 40  # words said in one breath
 PCM = Format("pcm", 24000)
 PAUSE = 0.25  # seconds between sentences
 _KINDS = {
@@ -60,7 +57,7 @@ async def create(request: Request, server: Server) -> Response:
     system = server.engine(order.model).system
     if not isinstance(system, NativeSystem):
         raise RealtimeError(f"{system.card.name} cannot read text aloud.", "speech_not_supported", "model")
-    sentences = words_of(order.input)
+    sentences = sentences_of(order.input)
     if not sentences:
         raise RealtimeError("There is nothing in 'input' that can be said.", "invalid_value", "input")
     pause = np.zeros(round(PAUSE * RATE), np.float32)
@@ -73,24 +70,6 @@ async def create(request: Request, server: Server) -> Response:
             said += [pause, pcm.numpy()] if said else [pcm.numpy()]
     sound = await asyncio.to_thread(_encode, np.concatenate(said), order.response_format)
     return Response(sound, media_type=_MEDIA[order.response_format])
-
-
-def words_of(text: str) -> list[str]:
-    """The sentences of a text as a model can say them: lower-case words of a-z and apostrophes, numbers spelled out."""
-    plain = unicodedata.normalize("NFKD", text.replace("\u2019", "'")).encode("ascii", "ignore").decode().lower()
-    sentences = []
-    for sentence in re.split(r"[.!?;:\n]+(?:\s|$)", plain):
-        words = [word for found in re.findall(r"[a-z']*[a-z][a-z']*|\d+", sentence) for word in _say(found)]
-        sentences += [" ".join(words[start : start + LONGEST]) for start in range(0, len(words), LONGEST)]
-    return sentences
-
-
-def _say(word: str) -> list[str]:
-    if not word.isdigit():
-        return [word]
-    if int(word) <= LARGEST:
-        return spell(int(word)).split()
-    return [spell(int(digit)) for digit in word]
 
 
 def _encode(pcm: Pcm, kind: str) -> bytes:

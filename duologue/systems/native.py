@@ -56,6 +56,10 @@ class NativeConversation(Conversation):
         self._state = system.generator.init_state(1, seed)
         self._floor = Floor()
 
+    def read(self, text: str) -> None:
+        """Take a turn of the user's in writing; it is answered in speech."""
+        self._generator.tell(text, self._state)
+
     def _answer(self, pcm: Pcm) -> Reply:
         out = self._generator.step(torch.from_numpy(pcm).unsqueeze(0), self._state)
         return Reply(out.pcm[0].numpy(), self._floor.follow(out, 0, self.time))

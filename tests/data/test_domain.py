@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from duologue.data import domain
-from duologue.data.domain import facts, numbers, politeness, repeat, tables, unknown
+from duologue.data.domain import facts, politeness, repeat, tables, unknown
 from duologue.data.domain.judge import REQUESTS
 from duologue.data.domain.splits import Held, Split, content_split, wordings_of
 from duologue.errors import DataError
+from duologue.lm import numbers
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 MIXES: tuple[tuple[Split, Held], ...] = (
@@ -45,19 +46,6 @@ def test_the_words_to_repeat_are_single_words_that_cannot_be_taken_for_commands(
     assert all(re.fullmatch(r"[a-z]{2,}", word) for word in repeat.WORDS)
     framing = {"that", "this", "these", "after", "me", "the", "words", "it", "what", "again", "please"}
     assert not framing & set(repeat.WORDS)
-
-
-@pytest.mark.parametrize("number", [*range(-120, 1000, 7), 0, 20, 21, 99, 100, 101, 110, 120, 999, -999])
-def test_numbers_are_read_back_as_they_are_spelled(number: int) -> None:
-    assert numbers.values(numbers.spell(number).split()) == [number]
-    if number >= 0:
-        assert re.fullmatch(numbers.NUMBER, numbers.spell(number))
-
-
-def test_minus_is_a_sign_or_an_operation() -> None:
-    assert numbers.values(["ten", "minus", "fifteen", "is", "minus", "five"]) == [10, 15, -5]
-    with pytest.raises(ValueError, match="-999 to 999"):
-        numbers.spell(1000)
 
 
 @pytest.mark.parametrize("name", [intent.name for intent in REQUESTS])

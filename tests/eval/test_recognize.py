@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from duologue.audio.files import load
-from duologue.data.domain.numbers import spell
 from duologue.data.domain.sequences import DAYS
 from duologue.errors import AudioError
 from duologue.eval.recognize import Pcm, Recognizer, normalize, pronunciations
+from duologue.lm.numbers import spell
 
 NUMBERS = [spell(number) for number in range(60)]
 

@@ -37,8 +37,10 @@ class Scripted(Generator):
     def _piece(self, word: str) -> int:
         return self.controls[word] if word in self.controls else self.model.tokenizer.encode(word)[0]
 
-    def _think(self, pcm: torch.Tensor, state: ConversationState, active: torch.Tensor | None) -> dict[str, Any]:
-        said = super()._think(pcm, state, active)
+    def _think(
+        self, pcm: torch.Tensor, state: ConversationState, places: torch.Tensor | None, told: list[int]
+    ) -> dict[str, Any]:
+        said = super()._think(pcm, state, places, told)
         heard, text = self.script.get(self.frame, ("", ""))
         self.frame += 1
         return {
@@ -128,3 +130,45 @@ def test_packed_weights_load_close_to_the_originals(model: SpeechLM, tmp_path: P
     for name, tensor in model.state_dict().items():
         expected, got = tensor.float(), again.state_dict()[name].float()
         assert torch.allclose(got, expected, atol=0.01 * float(expected.abs().max()) + 1e-6)
+
+
+def test_what_a_row_is_told_is_read_a_piece_a_frame_and_not_heard(model: SpeechLM) -> None:
+    generator, seen = Generator(model), []
+    step = model.thinker.step
+
+    def spy(heard: Any, state: Any, sampling: Any, active: Any = None, forced: Any = None) -> dict[str, torch.Tensor]:
+        out = step(heard, state, sampling, active, forced)
+        seen.append(out["heard"][:, 0].tolist())
+        return out
+
+    alone, pair = generator.init_state(1), generator.init_state(2)
+    generator.tell("Two, plus\n2!", pair, row=1)
+    model.thinker.step = spy  # type: ignore[method-assign]
+    try:
+        pieces = [*model.tokenizer.encode("two plus two"), EOT]
+        for frame in sound(len(pieces) + 3):
+            single = generator.step(frame, alone)
+            both = generator.step(frame.expand(2, -1), pair)
+            torch.testing.assert_close(both.pcm[0], single.pcm[0], atol=1e-5, rtol=1e-4)
+            assert (both.heard[0], both.text[0], both.turn_end[0]) == (
+                single.heard[0],
+                single.text[0],
+                single.turn_end[0],
+            )
+            if len(seen) // 2 <= len(pieces):
+                assert not both.heard[1] and not both.turn_end[1]
+    finally:
+        model.thinker.step = step  # type: ignore[method-assign]
+    lone, read = [row for (row,) in seen[::2]], seen[1::2]
+    assert [row for row, _ in read] == lone, "the other row hears what it would hear alone"
+    assert [row for _, row in read][: len(pieces)] == pieces
+    assert not pair.told_ids.any()
+
+
+def test_more_than_can_wait_is_left_out_and_still_ends_the_turn(model: SpeechLM) -> None:
+    generator = Generator(model)
+    state = generator.init_state(1)
+    for _ in range(3):
+        generator.tell("one more word " * 100, state)
+    assert (state.told_ids > 0).all()
+    assert state.told_ids[0, -1] == EOT + 1

@@ -14,7 +14,6 @@ from serve.conftest import KEY, Served, run, serving, silence, tone
 from systems.simple import Beeper, write_tiny_model
 
 from duologue.serve.limits import Limits
-from duologue.serve.speech import words_of
 from duologue.systems import registry
 
 openai = pytest.importorskip("openai")
@@ -58,16 +57,6 @@ def test_a_text_is_said_in_the_format_and_at_the_speed_that_are_asked(tiny: Serv
             assert sound.duration == pytest.approx(seconds, abs=0.1)
 
     run(test)
-
-
-def test_texts_become_words_that_a_model_can_say() -> None:
-    assert words_of("Hello, World! It's 42 — or 1984? Café “déjà vu”…\n\n") == [
-        "hello world",
-        "it's forty two or one nine eight four",
-        "cafe deja vu",
-    ]
-    assert words_of("... ¿? 你好 '") == []
-    assert [len(sentence.split()) for sentence in words_of("word " * 90)] == [40, 40, 10]
 
 
 def test_what_cannot_be_said_is_refused(tiny: Served, beeper: Served) -> None:

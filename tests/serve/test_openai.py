@@ -14,6 +14,7 @@ from systems.simple import Beeper, BeeperConversation
 
 from duologue.audio import g711
 from duologue.audio.resample import resample
+from duologue.systems import registry
 
 openai = pytest.importorskip("openai")
 from openai import AsyncOpenAI  # noqa: E402
@@ -291,6 +292,22 @@ def test_text_reaches_a_system_that_reads_and_is_answered() -> None:
             assert events[-1].response.usage.input_token_details.text_tokens == 4
 
     with serving(Reader()) as served:
+        run(test)
+
+
+@pytest.mark.skipif(not (registry.BOX / "model.safetensors").is_file(), reason="there is no model in the box")
+def test_the_box_answers_a_written_question_in_speech() -> None:
+    async def test() -> None:
+        async with connected(served, audio={"input": {"turn_detection": None}}) as connection:
+            text = {"type": "input_text", "text": "What comes after Monday?"}
+            await connection.conversation.item.create(item={"type": "message", "role": "user", "content": [text]})
+            await connection.response.create()
+            events = await until(connection, "response.done")
+            said = [event.delta for event in events if event.type == "response.output_audio_transcript.delta"]
+            assert "".join(said).strip() == "after monday comes tuesday"
+            assert any(sound_of(events))
+
+    with serving(registry.load("box"), slots=1) as served:
         run(test)
 
 

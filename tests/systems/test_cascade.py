@@ -26,6 +26,7 @@ from duologue.errors import ConfigError, DuologueError
 from duologue.systems import registry
 from duologue.systems.base import EVENT, Event, HeardWord, Pcm, Reply, SpokenWord, Stage, TextWord, Timing, Turn
 from duologue.systems.cascade.system import CascadeSystem
+from duologue.systems.rows import Reads
 
 FRAME, RATE = 1280, 16000
 SUM, CAPITAL = "what is two plus two", "what is the capital of france"
@@ -84,6 +85,16 @@ def test_a_spoken_question_is_answered_in_speech(system: CascadeSystem) -> None:
     # the silence it waits for, a frame at most until that is noticed, and what the detector takes for speech longer
     assert 0.5 <= answered[0] - asked[1] <= 0.5 + 0.08 + 0.1
     assert answered[0] == pytest.approx(when(events, "reply_started"), abs=0.05)
+
+
+def test_a_written_question_is_answered_in_speech(system: CascadeSystem) -> None:
+    with system.open() as conversation:
+        assert isinstance(conversation, Reads)
+        conversation.read("What is 27 + 5?")
+        replies = [conversation.step(np.zeros(system.card.frame, np.float32)) for _ in range(40)]
+    events = [event for reply in replies for event in reply.events]
+    assert words(events, TextWord) == "the answer is thirty two" == words(events, SpokenWord)
+    assert turns(events) == ["reply_started", "reply_ended"]
 
 
 def test_the_wait_is_told_stage_by_stage(system: CascadeSystem) -> None:

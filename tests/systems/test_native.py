@@ -7,7 +7,8 @@ import pytest
 from systems.simple import write_tiny_model
 
 from duologue.systems import registry
-from duologue.systems.base import Event, Pcm, Reply, SpokenWord, System, TextWord, Timing
+from duologue.systems.base import Event, HeardWord, Pcm, Reply, SpokenWord, System, TextWord, Timing
+from duologue.systems.rows import Reads
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,16 @@ def test_conversations_share_nothing_but_weights(system: System) -> None:
         for reply, expected in zip(row, alone[index], strict=True):
             np.testing.assert_array_equal(reply.pcm, expected.pcm)
             assert told(reply) == told(expected)
+
+
+@pytest.mark.skipif(not (registry.BOX / "model.safetensors").is_file(), reason="there is no model in the box")
+def test_a_written_question_is_answered_in_speech() -> None:
+    with registry.load("box").open() as conversation:
+        assert isinstance(conversation, Reads)
+        conversation.read("What comes after Monday?")
+        replies = [conversation.step(np.zeros(1280, np.float32)) for _ in range(40)]
+    events = [event for reply in replies for event in told(reply)]
+    assert [event.word for event in events if isinstance(event, TextWord)] == ["after", "monday", "comes", "tuesday"]
+    assert [event.word for event in events if isinstance(event, SpokenWord)] == ["after", "monday", "comes", "tuesday"]
+    assert not any(isinstance(event, HeardWord) for event in events), "it was read"
+    assert max(np.abs(reply.pcm).max() for reply in replies) > 0.05

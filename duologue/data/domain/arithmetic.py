@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from duologue.data.domain.intents import Exchange, Intent, Say, Values, number
-from duologue.data.domain.numbers import LARGEST, spell, value
 from duologue.data.domain.phrases import phrases
+from duologue.lm.numbers import LARGEST, spell, value
 
 SYMBOLS = ("plus", "minus", "times")
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from duologue.data.domain import arithmetic, facts, sequences
 from duologue.data.domain.intents import Exchange, Intent, Say, Slot, Values, number
-from duologue.data.domain.numbers import WORDS, spell, value
 from duologue.data.domain.phrases import phrases
 from duologue.data.domain.tables import TABLES, Table
+from duologue.lm.numbers import WORDS, spell, value
 
 _LARGEST_STEP = 20
 _LARGEST_FACTOR = 12

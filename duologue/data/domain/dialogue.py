@@ -14,11 +14,12 @@ from functools import cache
 
 import numpy as np
 
-from duologue.data.domain import numbers, politeness, unknown
+from duologue.data.domain import politeness, unknown
 from duologue.data.domain.intents import Exchange, Intent, Say, Values
 from duologue.data.domain.judge import REQUESTS
 from duologue.data.domain.splits import Held, Split, content_split, wordings_of
 from duologue.errors import DataError
+from duologue.lm import numbers
 
 WEIGHTS: dict[str, float] = {
     "plus": 0.13,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from duologue.data.domain.dialogue import sample, vocabulary
-from duologue.data.domain.numbers import spell
 from duologue.data.domain.splits import Split
+from duologue.lm.numbers import spell
 
 REQUESTS, NUMBERS = 0.4, 0.25
 """Shares of requests and of strings of numbers; the rest are words in no order."""

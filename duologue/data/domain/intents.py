@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from duologue.data.domain import numbers
+from duologue.lm import numbers
 
 Judged = Literal["numbers", "choice", "exact"]
 

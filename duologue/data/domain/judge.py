@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from duologue.data.domain import arithmetic, context, control, facts, numbers, repeat, sequences, smalltalk, unknown
+from duologue.data.domain import arithmetic, context, control, facts, repeat, sequences, smalltalk, unknown
 from duologue.data.domain.intents import Exchange, Intent
 from duologue.data.domain.phrases import phrases
+from duologue.lm import numbers
 
 REQUESTS: tuple[Intent, ...] = (
     *control.INTENTS,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from duologue.data.domain import numbers
 from duologue.data.domain.intents import Exchange, Intent, Say, Slot, Values, choice, number
-from duologue.data.domain.numbers import spell, value
 from duologue.data.domain.phrases import phrases
+from duologue.lm import numbers
+from duologue.lm.numbers import spell, value
 
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 DAYS = phrases("monday, tuesday, wednesday, thursday, friday, saturday, sunday")

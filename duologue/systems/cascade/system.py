@@ -82,6 +82,11 @@ class CascadeConversation(Conversation):
         self._claimed = False  # the turn is one, and no backchannel
         self._reply: Generator[Sound | Event] | None = None
 
+    def read(self, text: str) -> None:
+        """Take a turn of the user's in writing; it is answered in speech."""
+        self._drop_reply()
+        self._reply = self._compose(text)
+
     def _answer(self, pcm: Pcm) -> Reply:
         now = self._heard * self.card.frame
         events: list[Event] = []

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from duologue.data.domain.phrases import phrases
-
-_SMALL = phrases(
-    """zero, one, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen
-    sixteen, seventeen, eighteen, nineteen"""
+_SMALL = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    *("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
 )
-_TENS = phrases("twenty, thirty, forty, fifty, sixty, seventy, eighty, ninety")
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 LARGEST = 999
 WORDS = frozenset((*_SMALL, *_TENS, "hundred", "minus"))
