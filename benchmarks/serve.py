@@ -6,7 +6,8 @@
     python benchmarks/serve.py load --url wss://api.openai.com/v1/realtime?model=gpt-realtime --conversations 1
 
 It starts `duologue serve` on a free port and talks to it from a process of its own, so the clients take their share of
-the machine too. With `--url`, the same load goes to any other server of the Realtime API.
+the machine too. With `--url`, the same load goes to any other server of the Realtime API. What the server logged stays
+beside the figures, as `server.log`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from serving.soak import soak as endure
 from duologue.atomic import write_text
 
 PARROT = Path(__file__).parent / "serving" / "parrot.py"
+LOG = "server.log"
 LEVELS = [1, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48]
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -72,7 +74,7 @@ def load(
         key = os.environ.get(key_variable)
         _climb(result, url, key, counts, seconds, warm, question, None)
     else:
-        with serving([model], slots=max(counts)) as served:
+        with serving([model], max(counts), out / LOG) as served:
             target = f"{served.ws}/v1/realtime"
             _climb(result, target, None, counts, seconds, warm, question, served)
             if result["capacity"]:
@@ -147,7 +149,7 @@ def fuzz(
 ) -> None:
     """Malformed and out-of-order messages over every endpoint; exit code 1 where that was not borne."""
     result: dict[str, Any] = {"machine": machine(), "server": f"duologue serve --model {model}", "seed": seed}
-    with serving([model], slots=4 * VISITORS) as served:
+    with serving([model], 4 * VISITORS, out / LOG) as served:
         findings, seen = asyncio.run(_fuzz_beside(served, count, seed, question))
         failed = [*findings.failed, *({"log": line, "times": n} for line, n in Counter(served.failures()).items())]
         result |= {
@@ -163,7 +165,7 @@ def fuzz(
         console.print(each)
     console.print(f"the healthy conversation: {seen['late']} of {seen['frames']} frames late, lost: {seen['lost']}")
     write_text(out / "fuzz.json", json.dumps(result, indent=1) + "\n")
-    console.print(f"wrote {out}/fuzz.json", soft_wrap=True)
+    console.print(f"wrote {out}/fuzz.json and {LOG}", soft_wrap=True)
     if failed or seen["lost"] or seen["late"] or not result["alive"]:
         raise typer.Exit(1)
 
@@ -185,7 +187,7 @@ def soak(
 ) -> None:
     """A long run beside clients that vanish, stall, flood and talk nonsense; exit code 1 where anything leaked."""
     result: dict[str, Any] = {"machine": machine(), "server": f"duologue serve --model {model}", "seed": seed}
-    with serving([model, "parrot"], 2 * talkers + 16, LIMITS, (str(PARROT),)) as served:
+    with serving([model, "parrot"], 2 * talkers + 16, out / LOG, LIMITS, (str(PARROT),)) as served:
         result |= asyncio.run(endure(served, 60 * minutes, talkers, seed, question))
     result["wrong"] = verdict(result)
     healthy = result["healthy"]
@@ -202,7 +204,7 @@ def soak(
         console.print(f"WRONG: {each}")
     write_text(out / "soak.json", json.dumps(result, indent=1) + "\n")
     draw_soak(result["samples"], out / "soak.png")
-    console.print(f"wrote {out}/soak.json and soak.png", soft_wrap=True)
+    console.print(f"wrote {out}/soak.json, soak.png and {LOG}", soft_wrap=True)
     if result["wrong"]:
         raise typer.Exit(1)
 

@@ -66,21 +66,24 @@ class Served(Loopback):
 
 @contextmanager
 def serving(
-    models: Sequence[str], slots: int, limits: Mapping[str, Any] | None = None, cli: Sequence[str] = CLI
+    models: Sequence[str], slots: int, log: Path, limits: Mapping[str, Any] | None = None, cli: Sequence[str] = CLI
 ) -> Iterator[Served]:
     """A server of these models on a free port of loopback, without keys; `cli` runs the command line.
+
+    What it says goes to the file `log`, which stays.
 
     Raises:
         ConfigError: it does not come up.
         DuologueError: it does not end.
     """
     with tempfile.TemporaryDirectory() as folder:
-        log, file = Path(folder) / "log", Path(folder) / "limits.json"
+        file = Path(folder) / "limits.json"
         file.write_text(json.dumps({**OPEN_HOUSE, **(limits or {})}))
         port = _free_port()
         named = [part for model in models for part in ("--model", model)]
         command = [sys.executable, *cli, "serve", *named, "--port", str(port), "--slots", str(slots)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("DUOLOGUE_")}
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as errors:
             process = psutil.Popen([*command, "--limits", str(file)], stderr=errors, env=environment)
         served = Served(port, process, log)

@@ -33,6 +33,13 @@ CUSHION = FRAME  # that a player lets gather before it begins
 _DELTAS = ("response.output_audio.delta", "response.audio.delta")  # the latter: peers that speak the earlier dialect
 
 
+def _why(error: ConnectionClosed) -> str:
+    """The server's code and reason, or why the client gave up: it has pings of its own."""
+    if error.rcvd is not None:
+        return f"{error.rcvd.code} {error.rcvd.reason}".strip()
+    return f"lost, {error.sent.reason or error.sent.code}" if error.sent is not None else "lost"
+
+
 def append(pcm: bytes) -> str:
     """The message that carries sound, 16-bit PCM."""
     return json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()})
@@ -150,7 +157,7 @@ class Talker:
         except InvalidHandshake as error:
             self._note(f"handshake: {error}")
         except ConnectionClosed as error:
-            self._note(f"closed: {error.rcvd.code if error.rcvd else 'lost'}")
+            self._note(f"closed: {_why(error)}")
         except OSError as error:
             self._note(f"connection: {type(error).__name__}")
 

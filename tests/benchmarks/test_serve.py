@@ -108,6 +108,7 @@ def test_fuzz_reaches_every_endpoint_and_a_healthy_conversation_goes_on_beside_i
     assert set(result["sent"]) == {"/v1/realtime", "/v1/live/sessions", "/twilio", "http", "bytes"}
     assert result["alive"] and not result["failed"]
     assert result["healthy"]["frames"] > 0 and not result["healthy"]["lost"]
+    assert '"event": "opened"' in (tmp_path / "server.log").read_text()
 
 
 def test_soak_looks_at_memory_files_slots_and_whether_sound_reaches_another(tmp_path: Path) -> None:
