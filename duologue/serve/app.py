@@ -92,7 +92,7 @@ async def _healthy(request: Request) -> Response:
 
 async def _ready(request: Request) -> Response:
     server: Server = request.app.state.server
-    return JSONResponse({"ready": server.ready}, 200 if server.ready else 503)
+    return JSONResponse({"ready": server.ready, "behind": server.behind}, 200 if server.ready else 503)
 
 
 async def _metrics(request: Request) -> Response:

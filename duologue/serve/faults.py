@@ -34,10 +34,24 @@ _BOUNDS = {"greater_than": ">", "greater_than_equal": ">=", "less_than": "<", "l
 
 
 class RealtimeError(Exception):
-    """Something that a client did wrong; it is told so in an `error` event and goes on."""
+    """Something that a client did wrong; it is told so in an `error` event and goes on.
 
-    def __init__(self, message: str, code: str, param: str | None = None, type: str = "invalid_request_error") -> None:
+    Attributes:
+        blamed: whether whoever does so over and over is to be slowed down. Not where it may be the server that is
+            behind: a client that is read more slowly than it speaks by the clock has its pings unheard, too, and takes
+            the connection for dead.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: str,
+        param: str | None = None,
+        type: str = "invalid_request_error",
+        blamed: bool = True,
+    ) -> None:
         super().__init__(message)
+        self.blamed = blamed
         self.body: dict[str, Any] = {"type": type, "code": code, "message": message, "param": param, "event_id": None}
 
 

@@ -42,4 +42,4 @@ class Intake:
             data = format.encode(np.zeros(len(data) // format.width, np.float32))
         if not session.hear(data):
             message = f"More than {self._limits.buffer:g} s of audio wait to be heard; what came now was dropped."
-            raise RealtimeError(message, "input_audio_buffer_full", param)
+            raise RealtimeError(message, "input_audio_buffer_full", param, blamed=False)

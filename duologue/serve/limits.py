@@ -26,7 +26,7 @@ class Limits(BaseModel):
     messages_per_second: float = Field(default=200, gt=0)
     messages_at_once: int = Field(default=2000, ge=1)
     message_bytes: int = Field(default=4 << 20, ge=1 << 10)
-    depth: int = Field(default=24, ge=4)  # of nested JSON
+    depth: int = Field(default=24, ge=4, le=256)  # of nested JSON; deeper, and reading it may end the stack
     audio_rate: float = Field(default=8, gt=0)  # times real time
     audio_at_once: float = Field(default=60, gt=0)
     buffer: float = Field(default=60, gt=0)  # of sound that waits to be heard
@@ -88,16 +88,3 @@ class Places:
                 self._held[each] -= 1
                 if not self._held[each]:
                     del self._held[each]
-
-
-def depth_of(value: object) -> int:
-    """How deep a JSON value is nested."""
-    deepest, waiting = 0, [(value, 1)]
-    while waiting:
-        value, depth = waiting.pop()
-        deepest = max(deepest, depth)
-        if isinstance(value, dict):
-            waiting += [(child, depth + 1) for child in value.values()]
-        elif isinstance(value, list):
-            waiting += [(child, depth + 1) for child in value]
-    return deepest

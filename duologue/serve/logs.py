@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from typing import Any
 
 _LOGGER = logging.getLogger("duologue.serve")
+_BLAMELESS = re.compile("completing handshake|Invalid UTF-8")
+"""What uvicorn logs as an error and is none of the server's: a handshake that was refused, bytes that are no text."""
 
 
 class _JsonLines(logging.Formatter):
@@ -23,11 +26,10 @@ def write_logs() -> None:
     """Let the server's log go to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
-    for name in ("duologue.serve", "uvicorn.error"):
+    for name in ("duologue.serve", "uvicorn.error", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
-    # uvicorn takes every handshake that is refused for a failure of the application.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: "completing handshake" not in record.getMessage())
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not _BLAMELESS.search(record.getMessage()))
     _LOGGER.setLevel(logging.INFO)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 

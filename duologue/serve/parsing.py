@@ -5,11 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
+from itertools import accumulate
 from typing import Any
 
 from duologue.serve.events import CLIENT_EVENT, EARLIER_RESPONSE, ClientEvent, ItemParam
 from duologue.serve.faults import RealtimeError, checked, refuse_earlier
-from duologue.serve.limits import Limits, depth_of
+from duologue.serve.limits import Limits
+
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def read_object(text: str | bytes, depth: int, what: str, param: str | None = None) -> dict[str, Any]:
@@ -19,14 +25,27 @@ def read_object(text: str | bytes, depth: int, what: str, param: str | None = No
         RealtimeError: it is none.
     """
     try:
+        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        if depth_of(text, depth) > depth:
+            raise RealtimeError(f"{what} is nested deeper than {depth}.", "invalid_json", param)
         value = json.loads(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise RealtimeError(f"{what} is not JSON.", "invalid_json", param) from None
     if not isinstance(value, dict):
         raise RealtimeError(f"{what} is no JSON object.", "invalid_json", param)
-    if depth_of(value) > depth:
-        raise RealtimeError(f"{what} is nested deeper than {depth}.", "invalid_json", param)
     return value
+
+
+def depth_of(text: str, enough: int = 0) -> int:
+    """How deep a JSON text is nested, or a bound on it that is not above `enough`.
+
+    It is found before the text is read, as the parser goes down the stack: whatever runs by chance at the bottom of it,
+    the finalizers of a garbage collection say, has no stack left.
+    """
+    brackets = text.count("[") + text.count("{")
+    if brackets <= enough:
+        return brackets
+    return max(accumulate(_STEPS[each] for each in _BRACKET.findall(_STRING.sub("", text))), default=0)
 
 
 def read_message(text: object, limits: Limits) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class Realtime:
     # What the client says.
 
     async def handle(self, message: dict[str, Any]) -> bool:
-        """One message, already parsed; False where something was wrong with it, which the client is told."""
+        """One message, already parsed; False where the client is to blame for what was wrong with it, and told so."""
         event_id = message.get("event_id")
         event_id = event_id if isinstance(event_id, str) and len(event_id) <= 512 else None
         try:
@@ -150,7 +150,7 @@ class Realtime:
             await self._do(parse(message))
         except RealtimeError as error:
             self.fail(error, event_id)
-            return False
+            return not error.blamed
         return True
 
     async def _do(self, event: ClientEvent) -> None:

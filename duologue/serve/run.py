@@ -11,6 +11,7 @@ import uvicorn
 from duologue.serve.app import make_app
 from duologue.serve.keys import LOOPBACK
 from duologue.serve.server import Server
+from duologue.serve.wire import PatientProtocol
 
 
 class Runner(uvicorn.Server):
@@ -22,7 +23,7 @@ class Runner(uvicorn.Server):
                 make_app(server, origins),
                 host,
                 port,
-                ws="websockets-sansio",
+                ws=PatientProtocol,
                 ws_max_size=server.limits.message_bytes,
                 ws_per_message_deflate=False,  # base64 of sound hardly shrinks, and a bomb of zeros would
                 http="h11",  # whatever else is installed: its bound on headers is known

@@ -70,8 +70,13 @@ class Server:
     @property
     def ready(self) -> bool:
         """Whether new sessions are welcome and would be served in time."""
-        engines = self.engines.values()
-        return not self.draining.is_set() and all(e.alive and e.lateness < TOO_LATE for e in engines)
+        alive = all(engine.alive for engine in self.engines.values())
+        return alive and not self.draining.is_set() and not self.behind
+
+    @property
+    def behind(self) -> bool:
+        """Whether conversations go on that are served late; what was late before them says nothing."""
+        return any(engine.taken and engine.lateness >= TOO_LATE for engine in self.engines.values())
 
     def detector(self) -> SileroDetector:
         """The voice detector, for clients that ask for one."""

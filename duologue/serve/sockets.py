@@ -11,12 +11,12 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.responses import JSONResponse
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from duologue.serve.faults import RealtimeError
 from duologue.serve.keys import PROTOCOL, Guest, why_unknown
@@ -28,6 +28,8 @@ from duologue.serve.server import Server
 AWAY, UNSUPPORTED, POLICY, BROKEN, RESTART, FULL = 1001, 1003, 1008, 1011, 1012, 1013
 LOST = (1005, 1006)  # the connection ended without a code that says why
 BREATH = 0.05  # seconds that are not read from a client that was refused a message
+AT_ONCE = 1.0  # seconds within which a client that is sent away may take its last messages
+TOLD = 1.0  # seconds that the end of a connection takes at most to show on its reading side
 
 
 class ClosingError(Exception):
@@ -39,71 +41,81 @@ class ClosingError(Exception):
 
 
 class Outbox:
-    """Messages on their way to one client, up to a number of bytes; `run` sends them."""
+    """Messages on their way to one client, up to a number of bytes.
 
-    def __init__(self, websocket: WebSocket, server: Server) -> None:
-        self._websocket, self._metrics = websocket, server.metrics
+    Nothing else writes to an open connection, so that nothing is written after its end, whoever made it: the server
+    (`shut`, `close`), the client, or uvicorn, which closes by itself where bytes are no WebSocket's or a peer is dead.
+    """
+
+    def __init__(self, websocket: WebSocket, server: Server, overflow: Callable[[], None]) -> None:
+        """`overflow` is called once, when more waits than may."""
+        self._websocket, self._metrics, self._overflow = websocket, server.metrics, overflow
         self._most = server.limits.unsent_bytes
         self._queue: deque[str] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
-        self._overflown = self._closed = False
+        self._shut = self._gone = False
 
     def put(self, message: str) -> None:
-        if self._overflown or self._closed:
+        if self._shut:
             return
-        self._overflown = self._bytes + len(message) > self._most
+        if self._bytes + len(message) > self._most:
+            self.shut()
+            self._overflow()
+            return
         self._queue.append(message)
         self._grow(len(message))
         self._filled.set()
 
     async def run(self) -> None:
-        """Send until the connection is lost.
+        """Send until nobody is there any more.
 
         Raises:
-            ClosingError: the client is too slow.
+            WebSocketDisconnect: so it is, and the reading side, which is told why, was not told within `TOLD`.
         """
-        while True:
+        while not self._gone:
             await self._filled.wait()
             self._filled.clear()
-            while self._queue:
-                if self._overflown:
-                    raise ClosingError(POLICY, "you read too slowly")
-                message = self._queue.popleft()
-                sending = asyncio.ensure_future(self._websocket.send_text(message))
-                sending.add_done_callback(_seen)
-                while not sending.done():
-                    await asyncio.wait({sending}, timeout=1)
-                    if self._overflown:
-                        sending.cancel()
-                        raise ClosingError(POLICY, "you read too slowly")
-                await sending
-                self._grow(-len(message))
+            await self._send()
+        await asyncio.sleep(TOLD)
+        raise WebSocketDisconnect(LOST[-1])
 
     async def flush(self) -> None:
         """Send what is left, as far as the client takes it at once."""
-        with contextlib.suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
-            async with asyncio.timeout(1):
-                while self._queue and not self._overflown:
-                    message = self._queue.popleft()
-                    self._grow(-len(message))
-                    await self._websocket.send_text(message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AT_ONCE):
+                await self._send()
 
-    def close(self) -> None:
+    def shut(self) -> None:
         """Drop what waits and whatever may still come: nobody reads it."""
-        self._closed = True
+        self._shut = True
         self._queue.clear()
         self._grow(-self._bytes)
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the connection, once it is shut; a client that does not take that at once is not waited for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AT_ONCE):
+                await self._write(self._websocket.close(code, reason))
+
+    async def _send(self) -> None:
+        while self._queue and not self._gone:
+            message = self._queue[0]
+            await self._write(self._websocket.send_text(message))
+            if self._queue:  # it was not shut meanwhile
+                self._queue.popleft()
+                self._grow(-len(message))
+            await asyncio.sleep(0)  # or the loop could not tell that the connection is lost before all is written
+
+    async def _write(self, writing: Coroutine[Any, Any, None]) -> None:
+        try:
+            await writing
+        except (WebSocketDisconnect, RuntimeError):  # the latter: uvicorn has closed it, and says so in no other way
+            self._gone = True
 
     def _grow(self, count: int) -> None:
         self._bytes += count
         self._metrics.unsent.inc(count)
-
-
-def _seen(sending: asyncio.Future[None]) -> None:
-    """That nobody reads any more is told by the reading side; whoever waits for the sending may be gone by then."""
-    if not sending.cancelled():
-        sending.exception()
 
 
 async def refuse(websocket: WebSocket, status: int, code: str, message: str) -> None:
@@ -159,11 +171,12 @@ class Connection(ABC):
     def __init__(self, websocket: WebSocket, guest: Guest, id: str) -> None:
         self.websocket, self.guest, self.id = websocket, guest, id
         self.server: Server = websocket.app.state.server
-        self.outbox = Outbox(websocket, self.server)
+        self.outbox = Outbox(websocket, self.server, lambda: self.end(ClosingError(POLICY, "you read too slowly")))
         self.expires = time.time() + self.server.limits.session
         offered = websocket.scope.get("subprotocols", [])
         self._subprotocol = PROTOCOL if PROTOCOL in offered else None
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._end: ClosingError | None = None
+        self._ended = asyncio.Event()
 
     @abstractmethod
     async def open(self) -> None:
@@ -203,8 +216,8 @@ class Connection(ABC):
 
     def end(self, closing: ClosingError) -> None:
         """Let the connection end."""
-        if not self._ended.done():
-            self._ended.set_exception(closing)
+        self._end = self._end or closing
+        self._ended.set()
 
     async def run(self) -> None:
         await self.websocket.accept(self._subprotocol)
@@ -258,23 +271,24 @@ class Connection(ABC):
                 await self.take(message)
             except RealtimeError as error:
                 self.fail(error, message)
-                await asyncio.sleep(BREATH)
+                if error.blamed:
+                    await asyncio.sleep(BREATH)
 
     async def _closing(self) -> None:
         await self.server.closing.wait()
         raise ClosingError(RESTART, "the server is about to stop")
 
     async def _ending(self) -> None:
-        await self._ended
+        await self._ended.wait()
+        assert self._end is not None
+        raise self._end
 
     async def _hang_up(self, code: int, closing: ClosingError | None) -> None:
         """Say goodbye where anybody listens, and give back what is held."""
-        self._ended.cancel()
         if closing is not None:
             self.depart(closing)
             await self.outbox.flush()
-        self.outbox.close()
+        self.outbox.shut()
         await self.release(code)
-        if closing is not None and self.websocket.application_state is WebSocketState.CONNECTED:
-            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-                await self.websocket.close(code, closing.reason)
+        if closing is not None:
+            await self.outbox.close(code, closing.reason)

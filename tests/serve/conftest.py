@@ -44,9 +44,17 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 @contextmanager
 def serving(
-    system: System, limits: Limits | None = None, slots: int = 4, keys: tuple[str, ...] = (KEY,), port: int = 0
+    system: System,
+    limits: Limits | None = None,
+    slots: int = 4,
+    keys: tuple[str, ...] = (KEY,),
+    port: int = 0,
+    ping: float = 20.0,
 ) -> Iterator[Served]:
-    """A server of one system in a thread of its own, as `duologue serve` runs it."""
+    """A server of one system in a thread of its own, as `duologue serve` runs it.
+
+    Every `ping` seconds it asks its clients for a sign of life, and waits as long for one.
+    """
     limits = limits or Limits(drain=1)
     engine = Engine(system, slots, limits.buffer)
     server = Server({system.card.name: engine}, Keys(keys, limits), limits)
@@ -54,6 +62,7 @@ def serving(
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     runner = Runner(server, "127.0.0.1", 0)
+    runner.config.ws_ping_interval = runner.config.ws_ping_timeout = ping
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_until_complete, args=(runner.serve([listening]),), daemon=True)
     thread.start()

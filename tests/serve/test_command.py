@@ -45,7 +45,7 @@ def process(folder: Path, *options: str, **variables: str) -> Iterator[tuple[str
         end = time.monotonic() + 180
         while True:
             try:
-                assert httpx2.get(f"http://127.0.0.1:{port}/readyz").json() == {"ready": True}
+                assert httpx2.get(f"http://127.0.0.1:{port}/readyz").json() == {"ready": True, "behind": False}
                 break
             except httpx2.ConnectError:
                 assert served.poll() is None

@@ -15,6 +15,8 @@ import soundfile
 from serve.conftest import KEY, Served, serving
 from systems.simple import Beeper
 
+from duologue.systems.engine import Engine
+
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: install duologue[browser]")
 
 if TYPE_CHECKING:
@@ -185,6 +187,16 @@ def test_a_conversation_goes_on_when_the_server_is_back(page: Page, question: Pa
         download.value.save_as(tmp_path / "talk.json")
         (lost,) = json.loads((tmp_path / "talk.json").read_text())["connection_lost"]
         assert lost["end"] > lost["start"]
+
+
+def test_a_server_that_is_behind_is_told_of_where_a_reply_is_long_in_coming(
+    page: Page, question: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "lateness", 0.5)
+    with serving(Beeper(quiet=50, beep=50), keys=()) as served:
+        visit(page, served)
+        page.locator("#file").set_input_files(question)
+        page.get_by_role("alert").filter(has_text="The server is behind").wait_for()
 
 
 def test_without_a_microphone_the_page_says_what_to_do(browser: Browser, served: Served) -> None:

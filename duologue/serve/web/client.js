@@ -28,6 +28,15 @@ export class Client {
     return (await answer.json()).data;
   }
 
+  /** Whether the server says that it serves conversations late. */
+  async behind() {
+    try {
+      return (await (await fetch("readyz")).json()).behind === true;
+    } catch {
+      return false; // whoever does not answer does not say so
+    }
+  }
+
   get headers() {
     return this.key ? { Authorization: `Bearer ${this.key}` } : {};
   }

@@ -66,6 +66,12 @@ export class Conversation {
     turn.end = start + STEP;
   }
 
+  /** Seconds since the user's last voice in which nothing of a reply was audible; 0 where nothing is waited for. */
+  get waited() {
+    const spoken = Number.isFinite(this.offset) && !(this.last("model")?.end > this.offset);
+    return spoken ? this.time - this.offset : 0;
+  }
+
   last(who) {
     return this.turns.findLast((turn) => turn.who === who);
   }

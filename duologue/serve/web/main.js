@@ -10,6 +10,8 @@ import { Transcript } from "./transcript.js";
 const $ = (id) => document.getElementById(id);
 const SEE = "Both voices are drawn as they sound, with the words as they are heard and said, and the time that each reply took.";
 const SAY = "Say something: “what is seventeen plus twenty five”, for example. Speak over a reply to stop it.";
+const BEHIND = "The server is behind: more is said to it than it can hear in time, so replies come late.";
+const SLOW = 3; // seconds; where a reply takes longer, the server is asked whether it is behind
 const HARMLESS = new Set(["response_cancel_not_active"]); // the reply had ended by itself meanwhile
 
 let models = [];
@@ -19,6 +21,7 @@ let asking = false; // for the microphone
 let muted = false;
 let reply = null; // {item, sent}: the reply that is being played, and its samples so far
 let connection = "idle";
+let wondered = 0; // when the user's voice had ended for which the server was asked
 
 const transcript = new Transcript($("turns"), $("said"));
 const timeline = new Timeline($("timeline"), (live) => ($("live").hidden = live));
@@ -44,7 +47,8 @@ async function begin(microphone) {
     render();
   }
   sound = next;
-  conversation = new Conversation($("model").value, (turn) => transcript.show(turn));
+  conversation = new Conversation($("model").value, show);
+  wondered = 0;
   transcript.clear();
   timeline.show(conversation);
   mute(false);
@@ -96,7 +100,14 @@ function block(heard, said, waiting) {
   if (reply) reply.waiting = waiting;
   client.hear(heard);
   timeline.advance(BLOCK / RATE);
+  if (conversation.waited > SLOW && conversation.offset !== wondered) wonder();
   render();
+}
+
+/** A reply is long in coming: say so where it is the server's fault. */
+async function wonder() {
+  wondered = conversation.offset;
+  if ((await client.behind()) && sound) notify(BEHIND);
 }
 
 function take(event) {
@@ -123,6 +134,11 @@ function take(event) {
       if (!HARMLESS.has(event.error.code)) notify(event.error.message);
       break;
   }
+}
+
+function show(turn) {
+  transcript.show(turn);
+  if (turn.latency !== null && turn.latency < SLOW && $("notice-text").textContent === BEHIND) notify("");
 }
 
 function play(samples) {
