@@ -95,11 +95,11 @@ class Slot:
 
     def hush(self) -> bool:
         """Stop the reply that sounds; False where the system can't be stopped, and only its sound can be dropped."""
-        return self.engine._between_steps(lambda rows: rows.hush(self.row))
+        return self.engine._between_steps(self, lambda rows: rows.hush(self.row))
 
     def read(self, text: str) -> bool:
         """Give text to the conversation; False where the system takes none."""
-        return self.engine._between_steps(lambda rows: rows.read(self.row, text))
+        return self.engine._between_steps(self, lambda rows: rows.read(self.row, text))
 
     def leave(self) -> None:
         """End the conversation and free the slot; leaving twice is harmless."""
@@ -210,9 +210,9 @@ class Engine:
         with self._wake:
             slot._frames.clear()
 
-    def _between_steps(self, do: Callable[[Rows], bool]) -> bool:
-        with self._stepping:
-            return do(self._rows)
+    def _between_steps(self, slot: Slot, do: Callable[[Rows], bool]) -> bool:
+        with self._stepping:  # the row of a slot that has been left may be another's by now
+            return self._slots.get(slot.row) is slot and do(self._rows)
 
     def _leave(self, slot: Slot) -> None:
         if self._slots.get(slot.row) is slot:

@@ -266,3 +266,17 @@ def test_a_conversation_that_fails_is_ended_and_the_others_go_on() -> None:
         assert engine.statistics.failures == 1
         engine.join(ears).push(SILENCE)
         ears.hear(1)
+
+
+def test_a_slot_that_was_left_touches_nobody_elses_conversation(native: System) -> None:
+    with running(native, slots=1) as engine:
+        gone = engine.join(Ears())
+        assert gone.read("one")
+        gone.leave()
+        ears = Ears()
+        slot = engine.join(ears)
+        assert not gone.hush()
+        assert not gone.read("two")
+        slot.push(SILENCE)
+        ears.hear(1)
+        assert slot.read("three")
