@@ -101,17 +101,27 @@ def _climb(
     for count in counts:
         level = asyncio.run(hold(url, key, count, seconds, warm, question, served))
         result["levels"].append(level)
-        console.print(f"{count}: {100 * level['late_share']:.2f}% late, {level['refused']} refused")
-        if level["refused"] or level["late_share"] > BROKEN:
+        console.print(f"{count}: {100 * level['reply_late_share']:.2f}% late, {level['refused']} refused")
+        if level["refused"] or level["reply_late_share"] > BROKEN:
             break
     result["capacity"] = capacity(result["levels"])
+    result["punctual"] = capacity(result["levels"], "punctual")
     result["memory_mib_each"] = memory_of_one(result["levels"])
 
 
 def show_load(result: dict[str, Any]) -> None:
     """Print the table and what follows from it."""
     table = Table(box=None, pad_edge=False, title=result["server"])
-    columns = ("talkers", "replies late", "all late", "in to out, ms", "answer after, ms", "step, ms", "MiB")
+    columns = (
+        "talkers",
+        "replies late",
+        "all late",
+        "in to out, ms",
+        "beyond the step, ms",
+        "answer after, ms",
+        "step, ms",
+        "MiB",
+    )
     for column in columns:
         table.add_column(column, justify="right")
     for level in [*result["levels"], *([result["half"]] if "half" in result else [])]:
@@ -120,13 +130,16 @@ def show_load(result: dict[str, Any]) -> None:
             f"{100 * level['reply_late_share']:.3f}%",
             _number(level, "step_late_share", 1, ".3%"),
             _spread(level.get("added_ms")),
+            _spread(level.get("beyond_ms")),
             _spread(level["answer_ms"]),
             _number(level, "step_ms", 1, ".1f"),
             _number(level, "memory_mib", 1, ".0f"),
         )
     console.print(table)
     console.print("ms: p50 (p99)" + ("; the last line is the one at half load" if "half" in result else ""))
-    console.print(f"held in real time: {result['capacity']} conversations")
+    console.print(
+        f"held in real time: {result['capacity']} conversations; {result['punctual']} with every step in time"
+    )
     if result["memory_mib_each"] is not None:
         console.print(f"memory: {result['memory_mib_each']:.2f} MiB a conversation")
 

@@ -53,8 +53,10 @@ async def hold(
     if served:
         level |= _counted(since(before, after)) | {"memory_mib": memory}
         level["added_ms"] = _spread([1000 * each for t in talkers for each in t.taken.added(begin, end)])
-    level["late_share"] = max(level["reply_late_share"], level.get("step_late_share") or 0.0)
-    level["held"] = not level["refused"] and level["late_share"] < BORNE
+        if level["added_ms"] is not None:  # without the model's own share of it
+            level["beyond_ms"] = {share: level["added_ms"][share] - level["step_ms"] for share in ("p50", "p99")}
+    level["held"] = not level["refused"] and level["reply_late_share"] < BORNE
+    level["punctual"] = level["held"] and (level.get("step_late_share") or 0.0) < BORNE
     return level
 
 
@@ -104,11 +106,11 @@ def memory_of_one(levels: Sequence[Level]) -> float | None:
     return float(np.polyfit(counts, memory, 1)[0])
 
 
-def capacity(levels: Sequence[Level]) -> int:
-    """The largest load that was held, with all smaller ones."""
+def capacity(levels: Sequence[Level], criterion: str = "held") -> int:
+    """The largest load that was held (or "punctual": each step done in time as well), with all smaller ones."""
     best = 0
     for level in sorted(levels, key=lambda each: int(each["conversations"])):
-        if not level["held"]:
+        if not level[criterion]:
             break
         best = level["conversations"]
     return best

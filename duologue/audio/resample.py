@@ -61,12 +61,18 @@ class LiveResampler:
 
     libsoxr works in blocks, so its streams keep back up to 0.1 s. This is a windowed sinc in polyphase form whose delay
     is taken out: what comes out, joined, lies where `resample` of the whole would put it.
+
+    Where it is to be `prompt` the delay is left in: silence comes before the sound, and in return nothing is held back,
+    so that a frame is whole with its last sample and not with the part that comes after it.
     """
 
-    def __init__(self, source: int, target: int) -> None:
+    def __init__(self, source: int, target: int, prompt: bool = False) -> None:
         common = gcd(source, target)
         self._up, self._down = target // common, source // common
-        self._kept = np.zeros(0, np.float32)
+        reach = len(_live_filter(self._up, self._down)) // 2 if prompt and self._up != self._down else 0
+        # A multiple of `down`, so that the sound is late by whole samples on both sides.
+        self._lead = ceil((reach / self._up + 1) / self._down) * self._down if reach else 0
+        self._kept = np.zeros(self._lead, np.float32)
         self._start = 0  # the input sample that `_kept` begins with
         self._next = 0  # the output sample that comes next
 
@@ -91,9 +97,11 @@ class LiveResampler:
 
     def flush(self) -> np.ndarray:
         """The samples still inside, (T,); the next `push` begins another signal."""
+        if self._start == 0 and len(self._kept) == self._lead:
+            return np.zeros(0, np.float32)  # nothing was given
         total = ceil((self._start + len(self._kept)) * self._up / self._down)
         missing = total - self._next
         reach = len(_live_filter(self._up, self._down)) // 2 if self._up != self._down else 0
         rest = self.push(np.zeros(reach // self._up + self._down, np.float32))[:missing] if reach else self._kept
-        self._kept, self._start, self._next = np.zeros(0, np.float32), 0, 0
+        self._kept, self._start, self._next = np.zeros(self._lead, np.float32), 0, 0
         return rest

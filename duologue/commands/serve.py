@@ -64,6 +64,7 @@ def serve(
             f"{host} can be reached by others; give --api-key or set {KEYS_VARIABLE}, or bind to loopback"
         )
     allowed = _read_limits(limits)
+    sys.setswitchinterval(0.0005)  # a step lets go of the interpreter at each operation, and is not to wait 5 ms for it
     torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # one core is left for the wire
     write_logs()
     with ExitStack() as stack:

@@ -49,7 +49,7 @@ class Inward:
     def __init__(self, format: Format, rate: int, frame: int) -> None:
         self.format = format
         self._frame = frame
-        self._resampler = LiveResampler(format.rate, rate)
+        self._resampler = LiveResampler(format.rate, rate, prompt=True)
         self._odd = b""  # half a sample
         self._pending = np.zeros(0, np.float32)
 
@@ -86,7 +86,7 @@ class Outward:
 
     def __init__(self, format: Format, rate: int) -> None:
         self.format = format
-        self._resampler = LiveResampler(rate, format.rate)
+        self._resampler = LiveResampler(rate, format.rate, prompt=True)
 
     def push(self, pcm: Pcm) -> bytes:
         return self.format.encode(self._resampler.push(pcm))

@@ -79,6 +79,27 @@ def test_live_sound_waits_for_four_milliseconds_at_most(source: int, target: int
         assert given / source - got / target <= ZERO_CROSSINGS / min(source, target) + 2 / min(source, target)
 
 
+@pytest.mark.parametrize(("source", "target"), RATES)
+def test_prompt_live_sound_holds_nothing_back_and_is_a_little_late(
+    question: np.ndarray, source: int, target: int
+) -> None:
+    pcm = resample(question, 16000, source)
+    patient, prompt = LiveResampler(source, target), LiveResampler(source, target, prompt=True)
+    step, parts, given, got = source // 50, [], 0, 0
+    for at in range(0, len(pcm) - step, step):
+        parts.append(prompt.push(pcm[at : at + step]))
+        given, got = given + step, got + len(parts[-1])
+        assert got >= given * target // source, "a part that came whole goes out whole"
+    heard = np.concatenate(parts)
+    wanted = np.concatenate((patient.push(pcm), patient.flush()))
+    late = int(np.argmax(np.correlate(heard[:8000], wanted[:8000], "full"))) - 7999
+    assert 0 <= late <= (0.011 if source == 44100 else 0.005) * target
+    length = min(len(heard) - late, len(wanted))
+    np.testing.assert_allclose(heard[late : late + length], wanted[:length], atol=1e-5)
+    again = [prompt.flush(), *(prompt.push(pcm[at : at + step]) for at in range(0, len(pcm) - step, step))][1:]
+    np.testing.assert_array_equal(np.concatenate(again), heard)
+
+
 @pytest.mark.parametrize(("source", "target"), [(24000, 16000), (48000, 16000), (16000, 8000)])
 def test_live_sound_above_the_band_is_kept_out(source: int, target: int) -> None:
     tone = np.sin(2 * np.pi * 0.55 * target * np.arange(source) / source).astype(np.float32)
@@ -92,4 +113,5 @@ def test_live_sound_begins_anew_after_flush(question: np.ndarray) -> None:
     first = np.concatenate((stream.push(question), stream.flush()))
     second = np.concatenate((stream.push(question), stream.flush()))
     np.testing.assert_array_equal(first, second)
-    assert len(LiveResampler(48000, 16000).flush()) == 0
+    for prompt in (False, True):
+        assert len(LiveResampler(48000, 16000, prompt).flush()) == 0
