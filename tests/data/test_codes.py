@@ -28,9 +28,9 @@ def test_frames_encoded_whole_are_those_of_the_stream(tmp_path: Path, question: 
     generator = Generator(model)
     think = model.thinker.step
 
-    def listen(streams: dict[str, torch.Tensor], *rest: object) -> dict[str, torch.Tensor]:
+    def listen(streams: dict[str, torch.Tensor], *rest: object, **more: object) -> dict[str, torch.Tensor]:
         heard.append(streams["user_codes"][0])
-        return think(streams, *rest)  # type: ignore[arg-type]
+        return think(streams, *rest, **more)  # type: ignore[arg-type]
 
     model.thinker.step = listen  # type: ignore[method-assign, assignment]
     state = generator.init_state(1)
