@@ -26,6 +26,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from aiortc.sdp import SessionDescription
 from av import AudioFrame
 
 from duologue.audio.resample import LiveResampler
@@ -99,6 +100,9 @@ class Call:
             await self._peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         except Exception as error:  # the parser raises what it stumbles over: ValueError, IndexError, KeyError, ...
             raise OfferError("The body is not an SDP offer.") from error
+        # aiortc would find out in a task of its own, after the call was answered.
+        if not all(media.dtls and media.dtls.fingerprints for media in SessionDescription.parse(offer).media):
+            raise OfferError("The offer has no fingerprint, without which nothing can be encrypted.")
         if not any(transceiver.kind == "audio" for transceiver in self._peer.getTransceivers()):
             raise OfferError("The offer has no audio.")
         self._peer.addTrack(self._voice)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from typing import Any
@@ -238,13 +239,16 @@ def test_offers_that_make_no_call_are_refused_in_words(
     run(test)
 
 
-def test_an_offer_without_audio_is_refused(served: Served) -> None:
+def test_an_offer_without_audio_or_fingerprint_is_refused(served: Served) -> None:
     async def test() -> None:
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         peer.createDataChannel("oai-events")
         await peer.setLocalDescription(await peer.createOffer())
         answer = await ask(served, peer.localDescription.sdp)
         assert answer.status_code == 400 and "audio" in answer.json()["error"]["message"]
+        bare = re.sub(r"a=fingerprint:.*\r\n", "", peer.localDescription.sdp)
+        answer = await ask(served, bare)
+        assert answer.status_code == 400 and "fingerprint" in answer.json()["error"]["message"]
         await peer.close()
         await vacant(served)
 
