@@ -5,7 +5,7 @@
 Needs the synthesisers (extra `synth`, and the program flite for the assistant's voice); with `speech=FOLDER` it also
 learns from real people. More data, more time or a GPU is a matter of a flag, for example
 
-    duologue train recipes/box.py --out runs/big scenes=60000 thinker.listen.seconds=40000 thinker.listen.device=cuda
+    duologue train recipes/box.py --out runs/big scenes=40000 thinker.listen.seconds=40000 thinker.listen.device=cuda
 """
 
 from __future__ import annotations
@@ -31,21 +31,20 @@ config = Curriculum(
     name="box",
     voice=Voice(engine="flite", name="slt"),
     speech=SPEECH if SPEECH.is_dir() else None,
-    scenes=13_568,
-    dictations=18_432,
+    scenes=7168,
+    dictations=4096,
     dev_scenes=128,
     # The reply may begin 160 ms after the last sound: less, and closures inside words would look like an end.
-    scene=SceneConfig(hold=0.16, aside_share=0.2),
+    scene=SceneConfig(hold=0.16, aside_share=0.0),
     thinker=ThinkerRecipe(
         size=BackboneConfig(
             temporal=TransformerConfig(dim=384, layers=6, heads=6, window=256),
             depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
         ),
         text=LoopConfig(seconds=4500, precision="bf16", validate_every=250, log_every=25),
-        listen=LoopConfig(seconds=11_500, precision="bf16", validate_every=400, log_every=25, ema=0.995),
+        listen=LoopConfig(seconds=8900, precision="bf16", validate_every=400, log_every=25, ema=0.995),
         training=ThinkerTraining(compile=True, muon_lr=4e-3),
-        text_share=0.4,
-        dictation_share=0.35,
+        text_share=0.25,
     ),
     codec=CodecRecipe(
         size=SpectralConfig(name="box-codec"),

@@ -108,7 +108,7 @@ class PrepareConfig(BaseModel):
     shares: Shares = Shares()
     espeak_share: float = Field(0.75, ge=0, le=1)
     clean_share: float = Field(0.3, ge=0, le=1)
-    revoiced_share: float = Field(0.4, ge=0, le=1)
+    revoiced_share: float = Field(0.0, ge=0, le=1)
     scene: SceneConfig = SceneConfig()
     assistant: Voice = Voice(engine="flite", name=ASSISTANT)
     codec: Path | None = None

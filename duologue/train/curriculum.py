@@ -164,7 +164,7 @@ def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, 
 # ---- the thinker ------------------------------------------------------------------------------------------------
 
 
-DRILLS = {"plus": 0.33, "minus": 0.33, "times": 0.08, "repeat": 0.06, "context": 0.20}
+DRILLS = {"plus": 0.29, "minus": 0.29, "times": 0.06, "repeat": 0.12, "context": 0.24}
 """What is practised by itself beside whole conversations: what is not remembered but worked out, or said again."""
 
 
