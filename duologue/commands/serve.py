@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from duologue.serve.limits import Limits
 
 KEYS_VARIABLE = "DUOLOGUE_API_KEYS"
+MOST_THREADS = 4  # a step is too small to be shared among more
 TWILIO_VARIABLE = "DUOLOGUE_TWILIO_TOKEN"  # the auth token of the account whose calls are answered
 
 
@@ -48,15 +49,13 @@ def serve(
     """
     import asyncio
 
-    import torch
-
     from duologue.serve.keys import Keys
     from duologue.serve.logs import write_logs
     from duologue.serve.recording import Recorder, Retention
     from duologue.serve.run import Runner, is_public
     from duologue.serve.server import Server
-    from duologue.systems import registry
     from duologue.systems.engine import Engine
+    from duologue.systems.process import ProcessRows
 
     keys = [*(api_key or []), *(key for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key)]
     if is_public(host) and not keys:
@@ -64,15 +63,18 @@ def serve(
             f"{host} can be reached by others; give --api-key or set {KEYS_VARIABLE}, or bind to loopback"
         )
     allowed = _read_limits(limits)
-    sys.setswitchinterval(0.0005)  # a step lets go of the interpreter at each operation, and is not to wait 5 ms for it
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))  # one core is left for the wire
+    threads = max(1, min(MOST_THREADS, (os.cpu_count() or 2) - 1))  # one core is left for the wire
     write_logs()
     with ExitStack() as stack:
-        wrap = None
+        recorder = None
         if record is not None:
             retention = Retention(age=86400 * record_days, size=round(1e9 * record_gigabytes))
-            wrap = stack.enter_context(Recorder(record, retention)).wrap
-        engines = {name: Engine(registry.load(name), slots, allowed.buffer, wrap) for name in model or ["box"]}
+            recorder = stack.enter_context(Recorder(record, retention))
+        engines: dict[str, Engine] = {}
+        for name in model or ["box"]:
+            rows = ProcessRows(name, slots, threads)
+            stack.callback(rows.close_all)
+            engines[name] = Engine(recorder.wrap(rows) if recorder else rows, allowed.buffer)
         server = Server(engines, Keys(keys, allowed, origin or []), allowed)
         server.twilio_token = os.environ.get(TWILIO_VARIABLE) or None
         print(f"ws://{host}:{port}/v1/realtime · Ctrl-C stops", file=sys.stderr)

@@ -27,7 +27,8 @@ from duologue.lm.speller import Speller, SpellerConfig
 from duologue.lm.streams import Layout, Stream
 from duologue.lm.text import PAD, TextTokenizer
 from duologue.nn.conv import lay_out_for_steps
-from duologue.nn.weights import pack, read_weights, write_weights
+from duologue.nn.int8 import keep_int8
+from duologue.nn.weights import holds_int8, pack, read_weights, write_weights
 
 RATE = 16_000
 FRAME = 1_280  # samples: 80 ms
@@ -121,7 +122,7 @@ class SpeechLM(nn.Module):
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> SpeechLM:
-        """The model in `folder`, in evaluation mode, its weights in float32.
+        """The model in `folder`, in evaluation mode: what was packed as int8 stays so, all else is float32.
 
         Raises:
             ModelError: a file is missing, truncated, or does not fit the others.
@@ -139,7 +140,11 @@ class SpeechLM(nn.Module):
             field = ".".join(map(str, first["loc"])) or "file"
             raise ModelError(f"{path} is no speech model's configuration: {field}: {first['msg']}") from error
         model = cls(config, TextTokenizer.load(folder / "tokenizer.json"))
-        read_weights(folder / "model.safetensors", model)
+        weights = folder / "model.safetensors"
+        read_weights(weights, model)
         model.eval().requires_grad_(False)
+        if holds_int8(weights):
+            keep_int8(model.thinker)
+            keep_int8(model.talker)
         lay_out_for_steps(model)
         return model

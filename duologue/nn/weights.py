@@ -5,31 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from duologue.atomic import atomic
 from duologue.errors import ModelError
+from duologue.nn.int8 import SMALLEST, to_int8
 
 SCALE = ".int8_scale"
-SMALLEST = 16_384  # values below which packing saves nothing worth an error
 
 
 def pack(weights: Mapping[str, Tensor], int8: tuple[str, ...]) -> dict[str, Tensor]:
-    """Make weights small: float16, and int8 by row for the matrices whose name begins with one of `int8`.
-
-    A row's values are divided by its largest magnitude over 127 and rounded, an error below 0.4% of that magnitude.
-    """
+    """Make weights small: float16, and int8 by row for the matrices whose name begins with one of `int8`."""
     packed: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         if not tensor.is_floating_point():
             packed[name] = tensor.contiguous()
         elif name.startswith(int8) and tensor.dim() == 2 and tensor.numel() >= SMALLEST:
-            scale = tensor.abs().amax(dim=1, keepdim=True).clamp_min(1e-12).half().float() / 127
-            packed[name] = (tensor / scale).round().clamp(-127, 127).to(torch.int8)
-            packed[name + SCALE] = scale
+            packed[name], packed[name + SCALE] = to_int8(tensor)
         else:
             packed[name] = tensor.half().contiguous()
     return packed
@@ -76,6 +70,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path} is truncated or no safetensors file ({reason}); copy it again") from error
+
+
+def holds_int8(path: Path) -> bool:
+    """Whether a safetensors file, which has been read before, holds weights that were packed as int8."""
+    with safe_open(path, "pt") as file:
+        names: list[str] = file.keys()
+    return any(name.endswith(SCALE) for name in names)
 
 
 def put_weights(weights: Mapping[str, Tensor], module: nn.Module, where: str) -> None:

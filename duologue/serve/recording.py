@@ -216,6 +216,9 @@ class _RecordedRows(Rows):
     def read(self, row: int, text: str) -> bool:
         return self._rows.read(row, text)
 
+    def say(self, text: str, pace: float) -> Pcm | None:
+        return self._rows.say(text, pace)
+
     def save(self, row: int) -> Saved:
         """A parked conversation may never be resumed: its recording ends here, and `restore` begins its next part."""
         saved = self._rows.save(row)

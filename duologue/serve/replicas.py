@@ -97,15 +97,13 @@ class Replica:
     """One server of the application; Ray makes it, and takes it away."""
 
     def __init__(self, settings: Settings, keys: Sequence[str], signing: bytes) -> None:
-        import torch
-
-        from duologue.systems import registry
         from duologue.systems.engine import Engine
+        from duologue.systems.process import ProcessRows
 
         write_logs()
-        torch.set_num_threads(max(1, int(settings.cpus)))
         limits = settings.limits
-        engine = Engine(registry.load(settings.model), settings.slots, limits.buffer)
+        self._rows = ProcessRows(settings.model, settings.slots, max(1, int(settings.cpus)))
+        engine = Engine(self._rows, limits.buffer)
         self._server = Server({settings.model: engine}, SignedKeys(keys, limits, settings.origins, signing), limits)
         self._origins = list(settings.origins)
         self._watching: asyncio.Task[None] | None = None
@@ -129,6 +127,7 @@ class Replica:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
         await asyncio.to_thread(self._server.stop)
+        await asyncio.to_thread(self._rows.close_all)
 
 
 def _is_leaving() -> bool:

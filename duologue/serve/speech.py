@@ -14,14 +14,12 @@ from starlette.responses import Response
 
 from duologue.audio.resample import resample
 from duologue.lm.model import RATE
-from duologue.lm.speak import speak
 from duologue.lm.words import sentences_of
 from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.requests import guarded, read_json
 from duologue.serve.server import Server
 from duologue.serve.sound import Format
 from duologue.systems.base import Pcm
-from duologue.systems.native import NativeSystem
 
 MOST_BYTES = 64 << 10
 PCM = Format("pcm", 24000)
@@ -54,9 +52,7 @@ class _Order(BaseModel):
 async def create(request: Request, server: Server) -> Response:
     """Voices and instructions are taken and left aside: a model has the voice that it has."""
     order = checked(_Order.model_validate, await read_json(request, MOST_BYTES, server.limits.depth))
-    system = server.engine(order.model).system
-    if not isinstance(system, NativeSystem):
-        raise RealtimeError(f"{system.card.name} cannot read text aloud.", "speech_not_supported", "model")
+    engine = server.engine(order.model)
     sentences = sentences_of(order.input)
     if not sentences:
         raise RealtimeError("There is nothing in 'input' that can be said.", "invalid_value", "input")
@@ -66,8 +62,10 @@ async def create(request: Request, server: Server) -> Response:
         for sentence in sentences:
             if await request.is_disconnected():
                 break
-            pcm = await asyncio.to_thread(speak, system.generator.model, sentence, order.speed)
-            said += [pause, pcm.numpy()] if said else [pcm.numpy()]
+            pcm = await asyncio.to_thread(engine.say, sentence, order.speed)
+            if pcm is None:
+                raise RealtimeError(f"{engine.card.name} cannot read text aloud.", "speech_not_supported", "model")
+            said += [pause, pcm] if said else [pcm]
     sound = await asyncio.to_thread(_encode, np.concatenate(said), order.response_format)
     return Response(sound, media_type=_MEDIA[order.response_format])
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from duologue.errors import DuologueError
-from duologue.systems.base import Pcm, Reply, System, SystemCard
+from duologue.systems.base import Pcm, Reply, SystemCard
 from duologue.systems.cushion import Cushion
-from duologue.systems.rows import Rows, Saved, rows_of
+from duologue.systems.rows import Rows, Saved
 
 HASTE = 8.0
 RECENT = 512  # steps over which lateness is judged
@@ -111,23 +111,18 @@ class Slot:
 
 
 class Engine:
-    """Up to `slots` conversations with a system. `start` it, `join` it, and `stop` it."""
+    """As many conversations with a system as there are rows. `start` it, `join` it, and `stop` it."""
 
-    def __init__(
-        self, system: System, slots: int, buffer: float = 30.0, wrap: Callable[[Rows], Rows] | None = None
-    ) -> None:
-        """`wrap` may put something around the rows, a recorder say."""
-        self.system = system
-        self.card: SystemCard = system.card
-        self.capacity = slots
+    def __init__(self, rows: Rows, buffer: float = 30.0) -> None:
+        self.card: SystemCard = rows.card
+        self.capacity = rows.size
         self.frame_seconds = self.card.frame / self.card.sample_rate
         self.statistics = Statistics()
         self.observe: Callable[[float], None] = lambda seconds: None
         """Called with the seconds that each step took."""
-        rows = rows_of(system, slots)
-        self._rows: Rows = wrap(rows) if wrap else rows
+        self._rows = rows
         self._limit = max(1, round(buffer / self.frame_seconds))
-        self._free = deque(range(slots))
+        self._free = deque(range(rows.size))
         self._slots: dict[int, Slot] = {}
         self._recent: deque[tuple[int, int]] = deque(maxlen=RECENT)  # frames and late frames of each step
         self._wake = threading.Condition()  # guards slots and queues; never held during a step
@@ -188,6 +183,10 @@ class Engine:
             with self._wake:
                 self._slots[row] = slot
         return slot
+
+    def say(self, text: str, pace: float) -> Pcm | None:
+        """Text read aloud (T,), beside the conversations; None where the system reads nothing aloud."""
+        return self._rows.say(text, pace)
 
     def _push(self, slot: Slot, pcm: Pcm) -> bool:
         with self._wake:
@@ -269,7 +268,13 @@ class Engine:
                 slot._stepped = begin
         if not heard:
             return  # who was due has left, or dropped its frames, in the meantime
-        replies = self._rows.step(heard)
+        try:
+            replies = self._rows.step(heard)
+        except Exception as error:  # of all rows: with them the system is gone, and `alive` is to tell so
+            self._stopped = True
+            for slot in list(self._slots.values()):
+                self._fail(slot, error)
+            return
         end = time.monotonic()
         late = 0
         for slot, silence, due in taken:

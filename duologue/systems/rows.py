@@ -16,6 +16,7 @@ from torch import Tensor
 
 from duologue.lm.generate import ConversationState
 from duologue.lm.model import FRAME_RATE
+from duologue.lm.speak import speak
 from duologue.lm.text import CUT
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
 from duologue.systems.native import Floor, NativeSystem
@@ -56,6 +57,10 @@ class Rows(ABC):
     @abstractmethod
     def read(self, row: int, text: str) -> bool:
         """Give the user's text to the conversation; False where it takes none."""
+
+    def say(self, text: str, pace: float) -> Pcm | None:
+        """Text read aloud (T,), beside all rows and from any thread; None where the system reads nothing aloud."""
+        return None
 
     @abstractmethod
     def save(self, row: int) -> Saved:
@@ -180,6 +185,9 @@ class NativeRows(Rows):
     def read(self, row: int, text: str) -> bool:
         self._generator.tell(text, self._state, row)
         return True
+
+    def say(self, text: str, pace: float) -> Pcm | None:
+        return speak(self._generator.model, text, pace).numpy()
 
     @torch.inference_mode()
     def save(self, row: int) -> Saved:

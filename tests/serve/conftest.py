@@ -20,6 +20,7 @@ from duologue.serve.run import Runner
 from duologue.serve.server import Server
 from duologue.systems.base import System
 from duologue.systems.engine import Engine
+from duologue.systems.rows import rows_of
 
 KEY = "test-key"
 
@@ -56,7 +57,7 @@ def serving(
     Every `ping` seconds it asks its clients for a sign of life, and waits as long for one.
     """
     limits = limits or Limits(drain=1)
-    engine = Engine(system, slots, limits.buffer)
+    engine = Engine(rows_of(system, slots), limits.buffer)
     server = Server({system.card.name: engine}, Keys(keys, limits), limits)
     listening = socket.socket()
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

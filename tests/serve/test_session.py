@@ -11,6 +11,7 @@ from systems.simple import Beeper
 from duologue.serve.session import Session
 from duologue.systems.base import Conversation
 from duologue.systems.engine import Engine
+from duologue.systems.rows import rows_of
 
 
 class Slow(Beeper):
@@ -28,7 +29,7 @@ class Slow(Beeper):
 
 def test_a_slot_that_nobody_waits_for_any_more_comes_back() -> None:
     system = Slow()
-    engine = Engine(system, slots=1)
+    engine = Engine(rows_of(system, 1))
 
     async def test() -> None:
         opening = asyncio.ensure_future(Session(engine, lambda moment: None).open())

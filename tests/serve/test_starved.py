@@ -24,6 +24,7 @@ from duologue.serve.parsing import depth_of, read_object
 from duologue.serve.server import Server
 from duologue.systems.base import Pcm, Reply
 from duologue.systems.engine import Engine
+from duologue.systems.rows import rows_of
 
 FRAME = 0.08
 
@@ -99,7 +100,7 @@ def test_a_client_that_takes_nothing_loses_its_connection(monkeypatch: pytest.Mo
 def server() -> Iterator[Server]:
     """A running server without a port."""
     limits = Limits(drain=0)
-    server = Server({"beeper": Engine(Beeper(), 1)}, Keys((KEY,), limits), limits)
+    server = Server({"beeper": Engine(rows_of(Beeper(), 1))}, Keys((KEY,), limits), limits)
     server.start()
     yield server
     server.stop()

@@ -14,6 +14,7 @@ from duologue.systems import engine as engines
 from duologue.systems.base import HeardWord, Pcm
 from duologue.systems.cushion import Cushion
 from duologue.systems.engine import Engine, Heard
+from duologue.systems.rows import rows_of
 
 FRAME = 0.08
 LOUD, SILENCE = np.full(1280, 0.1, np.float32), np.zeros(1280, np.float32)
@@ -71,7 +72,7 @@ def test_the_words_of_an_uneven_client_arrive_unbroken(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(engines, "time", SimpleNamespace(monotonic=lambda: now))
-    engine = Engine(Beeper(quiet=3), 1)  # not started: it is stepped here, as time passes here
+    engine = Engine(rows_of(Beeper(quiet=3), 1))  # not started: it is stepped here, as time passes here
     told: list[Heard] = []
     slot = engine.join(lambda heard: told.append(heard))  # type: ignore[arg-type]
     slot.run(fills=True)

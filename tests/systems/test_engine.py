@@ -29,7 +29,7 @@ def native(tmp_path_factory: pytest.TempPathFactory) -> System:
 
 @contextmanager
 def running(system: System, slots: int = 4, buffer: float = 30.0) -> Iterator[Engine]:
-    engine = Engine(system, slots, buffer)
+    engine = Engine(rows_of(system, slots), buffer)
     engine.start()
     try:
         yield engine

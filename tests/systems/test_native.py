@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from systems.simple import write_tiny_model
 
+from duologue.lm.model import SpeechLM
+from duologue.nn.weights import read_tensors
 from duologue.systems import registry
 from duologue.systems.base import Event, HeardWord, Pcm, Reply, SpokenWord, System, TextWord, Timing
 from duologue.systems.rows import Reads
@@ -83,3 +86,13 @@ def test_a_written_question_is_answered_in_speech() -> None:
     assert [event.word for event in events if isinstance(event, SpokenWord)] == ["after", "monday", "comes", "tuesday"]
     assert not any(isinstance(event, HeardWord) for event in events), "it was read"
     assert max(np.abs(reply.pcm).max() for reply in replies) > 0.05
+
+
+@pytest.mark.skipif(not (registry.BOX / "model.safetensors").is_file(), reason="there is no model in the box")
+def test_the_weights_of_the_box_stay_as_small_as_they_are_shipped() -> None:
+    model = SpeechLM.load(registry.BOX)
+    stored = read_tensors(registry.BOX / "model.safetensors")
+    state = model.state_dict()
+    assert all(torch.equal(state[name], stored[name]) for name in stored), "the very weights of the file"
+    held = [p for part in (model.thinker, model.talker) for p in part.parameters()]
+    assert sum(p.numel() for p in held if p.dtype == torch.int8) > 0.8 * sum(p.numel() for p in held)

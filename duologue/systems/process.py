@@ -1,0 +1,193 @@
+"""A system in a process of its own, its rows used from this one.
+
+A step is more than a thousand small operations, and after each of them Python threads fight for the interpreter: beside
+a busy event loop a step takes several times as long. Here a step is one message there and one back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import signal
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
+from typing import Any
+
+from duologue.errors import DuologueError, ModelError
+from duologue.systems.base import Pcm, Reply
+from duologue.systems.rows import Rows, Saved, rows_of
+
+END = 5.0  # seconds that the process may take to end by itself
+
+
+class RowsLostError(DuologueError):
+    """The process of a system died, and with it all of its conversations."""
+
+
+class _Ticket:
+    """Stands for a conversation that lies saved in the other process, for as long as somebody holds it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class ProcessRows(Rows):
+    """`size` rows of the system `name` (see `registry.load`); `close_all` ends its process, as does our own end.
+
+    Raises:
+        DuologueError: what `registry.load` raises there.
+    """
+
+    def __init__(self, name: str, size: int, threads: int = 1) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._calls, calls = spawn.Pipe()
+        self._orders, orders = spawn.Pipe()
+        self._reading = threading.Lock()  # one text at a time is read aloud
+        self._dropped: deque[int] = deque()  # saved conversations that nobody holds any more
+        process = spawn.Process(
+            target=_serve, args=(name, size, threads, calls, orders), name=f"system {name}", daemon=True
+        )
+        process.start()
+        calls.close()
+        orders.close()
+        # By priority before multiprocessing waits for its processes, which would last: this one heeds no signal.
+        self._end = Finalize(self, _end, (process, self._calls, self._orders), exitpriority=10)
+        self.card, self.size = self._answer(self._calls), size
+
+    def open(self, row: int, seed: int) -> None:
+        self._call("open", row, seed)
+
+    def close(self, row: int) -> None:
+        with suppress(RowsLostError):  # which is closed as well
+            self._call("close", row)
+
+    def step(self, heard: Mapping[int, Pcm]) -> dict[int, Reply | Exception]:
+        replies: dict[int, Reply | Exception] = self._call("step", dict(heard))
+        return replies
+
+    def hush(self, row: int) -> bool:
+        return bool(self._call("hush", row))
+
+    def read(self, row: int, text: str) -> bool:
+        return bool(self._call("read", row, text))
+
+    def save(self, row: int) -> Saved:
+        ticket = _Ticket(self._call("save", row))
+        weakref.finalize(ticket, self._dropped.append, ticket.number)
+        return ticket
+
+    def restore(self, row: int, saved: Saved) -> None:
+        assert isinstance(saved, _Ticket)
+        self._call("restore", row, saved.number)
+
+    def say(self, text: str, pace: float) -> Pcm | None:
+        with self._reading:
+            self._send(self._orders, (text, pace))
+            pcm: Pcm | None = self._answer(self._orders)
+            return pcm
+
+    def close_all(self) -> None:
+        """End the process."""
+        self._end()
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
+        self._send(self._calls, (method, arguments, dropped))
+        return self._answer(self._calls)
+
+    @staticmethod
+    def _send(connection: Connection, message: object) -> None:
+        try:
+            connection.send(message)
+        except OSError as error:
+            raise RowsLostError("the model's process has ended") from error
+
+    @staticmethod
+    def _answer(connection: Connection) -> Any:
+        try:
+            done, result = connection.recv()
+        except (EOFError, OSError) as error:
+            raise RowsLostError("the model's process has ended") from error
+        if not done:
+            raise result
+        return result
+
+
+def _end(process: BaseProcess, *connections: Connection) -> None:
+    for connection in connections:
+        connection.close()  # which it takes for the end
+    process.join(END)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+# ---- in the other process ---------------------------------------------------------------------------------------
+
+
+def _serve(name: str, size: int, threads: int, calls: Connection, orders: Connection) -> None:
+    """Load a system and do what is asked of its rows, until the asker is gone."""
+    for which in (signal.SIGINT, signal.SIGTERM):  # often sent to both; when to end is the other's to say
+        signal.signal(which, signal.SIG_IGN)
+    import torch
+
+    from duologue.systems import registry
+
+    torch.set_num_threads(threads)
+    sys.setswitchinterval(0.0005)  # a step lets go of the interpreter at each operation, and is not to wait 5 ms for it
+    with suppress(EOFError, OSError):  # the asker has ended
+        try:
+            rows = rows_of(registry.load(name), size)
+        except Exception as error:
+            return calls.send((False, _told(error)))
+        calls.send((True, rows.card))
+        threading.Thread(target=_read_aloud, args=(rows, orders), daemon=True).start()
+        saved: dict[int, Saved] = {}
+        numbers = itertools.count()
+        while True:
+            method, arguments, dropped = calls.recv()
+            for number in dropped:
+                del saved[number]
+            try:
+                result = _do(rows, saved, numbers, method, arguments)
+            except Exception as error:
+                calls.send((False, _told(error)))
+            else:
+                calls.send((True, result))
+
+
+def _do(rows: Rows, saved: dict[int, Saved], numbers: itertools.count[int], method: str, arguments: Any) -> Any:
+    if method == "save":
+        number = next(numbers)
+        saved[number] = rows.save(*arguments)
+        return number
+    if method == "restore":
+        row, number = arguments
+        return rows.restore(row, saved[number])
+    result = getattr(rows, method)(*arguments)
+    if method == "step":
+        return {row: _told(reply) if isinstance(reply, Exception) else reply for row, reply in result.items()}
+    return result
+
+
+def _read_aloud(rows: Rows, orders: Connection) -> None:
+    """Beside the steps, which wait for nothing here but their share of the machine."""
+    with suppress(EOFError, OSError):
+        while True:
+            text, pace = orders.recv()
+            try:
+                orders.send((True, rows.say(text, pace)))
+            except Exception as error:
+                orders.send((False, _told(error)))
+
+
+def _told(error: Exception) -> Exception:
+    """An error as it can be sent: our own as it is, any other by its words, since it may hold anything."""
+    return error if isinstance(error, DuologueError) else ModelError(f"{type(error).__name__}: {error}")

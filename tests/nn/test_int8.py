@@ -1,0 +1,74 @@
+"""Layers whose weights stay int8: what they compute, what they leave alone, and that no row sees another."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from duologue.nn.int8 import SMALLEST, Int8Linear, keep_int8, to_int8
+from duologue.nn.weights import pack, unpack
+
+
+def layer(inputs: int, outputs: int, bias: bool = False, seed: int = 0) -> nn.Linear:
+    torch.manual_seed(seed)
+    return nn.Linear(inputs, outputs, bias=bias)
+
+
+def rounded(linear: nn.Linear, x: Tensor) -> Tensor:
+    """What the layer gives with its weights rounded to int8, in double precision."""
+    weight, scale = to_int8(linear.weight.detach())
+    y = x.double() @ (weight.double() * scale.double()).t()
+    return y if linear.bias is None else y + linear.bias.double()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("rows", [1, 3, 24, 33])
+def test_it_is_the_layer_with_rounded_weights(rows: int, bias: bool) -> None:
+    linear = layer(384, 1152, bias)
+    x = torch.randn(rows, 384)
+    error = (Int8Linear(linear)(x).double() - rounded(linear, x)).abs()
+    assert error.max() < 0.01 * rounded(linear, x).abs().max()  # bfloat16 keeps 8 bits of each vector
+    assert error.mean() > 0  # it is no float layer in disguise
+
+
+def test_leading_dimensions_stay() -> None:
+    linear = layer(64, 256)
+    x = torch.randn(2, 5, 64)
+    assert Int8Linear(linear)(x).shape == (2, 5, 256)
+    assert torch.equal(Int8Linear(linear)(x)[1, 3], Int8Linear(linear)(x[1, 3]))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_row_does_not_depend_on_its_neighbours(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    small = Int8Linear(layer(320, 864, seed=seed))
+    batch = torch.randn(24, 320, generator=random)
+    row = int(torch.randint(24, (), generator=random))
+    alone = small(batch[row : row + 1])
+    others = 1000 * torch.randn(24, 320, generator=random)
+    others[row] = batch[row]
+    assert torch.equal(small(others)[row], alone[0])
+
+
+def test_its_state_is_that_of_a_float_layer_and_packs_to_the_same_bytes() -> None:
+    linear = layer(128, 512, bias=True)
+    packed = pack(linear.state_dict(), ("weight",))
+    linear.load_state_dict(unpack(packed))
+    state = Int8Linear(linear).state_dict()
+    assert state.keys() == linear.state_dict().keys()
+    assert torch.equal(state["weight"], linear.weight)
+    again = pack(state, ("weight",))
+    assert all(torch.equal(again[name], tensor) for name, tensor in packed.items())
+
+
+def test_small_and_odd_layers_are_left_as_they_are() -> None:
+    wide, small, odd = layer(128, 256), layer(32, 64), layer(100, 512)
+    assert wide.weight.numel() >= SMALLEST > small.weight.numel()
+    module = nn.Sequential(wide, nn.Sequential(small, odd))
+    keep_int8(module)
+    assert [type(part) for part in module.modules() if not isinstance(part, nn.Sequential)] == [
+        Int8Linear,
+        nn.Linear,
+        nn.Linear,
+    ]
