@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from duologue.audio.files import load
+from duologue.audio.vad import speech_bounds
 from serving.served import Served, percentile, since
 from serving.talker import CHUNK, Talker, chunks
 
@@ -25,9 +27,10 @@ Level = dict[str, Any]
 
 
 def script(question: Path = QUESTION, pause: float = PAUSE) -> tuple[list[str], int]:
-    """The messages of a question and the pause after it, and how many of them are the question."""
+    """The messages of a question and the pause after it, and how many of them there are up to its last sound."""
     pcm = load(question, 16000)
-    return chunks(pcm, 16000, pause), round(len(pcm) / 16000 / CHUNK)
+    _, end = speech_bounds(pcm) or (0.0, len(pcm) / 16000)
+    return chunks(pcm, 16000, pause), math.ceil(end / CHUNK)
 
 
 async def hold(

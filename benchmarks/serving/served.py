@@ -52,12 +52,15 @@ class Served(Loopback):
             return read_counters(answer.read().decode())
 
     def memory(self) -> float:
-        """Resident memory in MiB."""
-        return float(self.process.memory_info().rss) / 2**20
+        """Resident memory of the server and its models' processes in MiB."""
+        return float(sum(process.memory_info().rss for process in self._processes())) / 2**20
 
     def files(self) -> int:
-        """File descriptors in use."""
-        return int(self.process.num_fds())
+        """File descriptors that they use."""
+        return int(sum(process.num_fds() for process in self._processes()))
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
 
     def failures(self) -> list[str]:
         """Errors of the server's own in its log: the last line of each trace."""

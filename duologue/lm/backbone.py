@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from duologue.lm.listen import FeatureEncoder, FeatureEncoderState
 from duologue.lm.sampling import Sampling, draw
 from duologue.lm.streams import ABSENT, Layout, Stream, delay
+from duologue.nn.embedding import TiedEmbedding
 from duologue.nn.streaming import State, hold
 from duologue.nn.transformer import RMSNorm, Transformer, TransformerConfig, TransformerState
 
@@ -70,8 +71,9 @@ class Backbone(nn.Module):
         for stream in layout.streams:
             if stream.kind == "tokens" and stream.shares is None and stream.role != "taught":
                 tables = stream.tables or stream.books
+                kind = TiedEmbedding if stream.tied else nn.Embedding
                 self.tables[stream.name] = nn.ModuleList(
-                    nn.Embedding(stream.cardinality + 1, depth_width if stream.tied else width) for _ in range(tables)
+                    kind(stream.cardinality + 1, depth_width if stream.tied else width) for _ in range(tables)
                 )
                 if stream.tied:
                     self.widen[stream.name] = nn.Linear(depth_width, width, bias=False)
@@ -110,8 +112,7 @@ class Backbone(nn.Module):
     def _logits(self, stream: Stream, book: int, x: Tensor) -> Tensor:
         """What the depth transformer's output (..., depth width) says of one book -> (..., cardinality)."""
         if (stream.shares or stream.name) in self.widen:
-            table = cast(nn.Embedding, self._of_book(self.tables, stream, book))
-            return F.linear(x, table.weight[1:])
+            return cast(TiedEmbedding, self._of_book(self.tables, stream, book)).logits(x)
         logits: Tensor = self._of_book(self.heads, stream, book)(x)
         return logits
 

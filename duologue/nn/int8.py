@@ -1,4 +1,4 @@
-"""Linear layers whose weights stay int8 in memory, as they are stored in a packed model.
+"""Layers whose weights stay int8 in memory, as they are stored in a packed model.
 
 A step multiplies a few vectors by every matrix of the model, so its time is that of reading the weights: a byte each
 instead of four makes it two to four times faster. Vectors are multiplied in bfloat16 and added up in float32, row by
@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from duologue.nn.embedding import TiedEmbedding
 
 SMALLEST = 16_384  # weights below which int8 saves nothing worth an error
 LANES = 32  # the kernel reads so many inputs at once, and past the end of a row of any other length
@@ -25,27 +27,24 @@ def to_int8(weight: Tensor) -> tuple[Tensor, Tensor]:
     return (weight / scale).round().clamp(-127, 127).to(torch.int8), scale
 
 
-class Int8Linear(nn.Module):
-    """`nn.Linear` with int8 weights, for inference; in a state dict its weights are float32, like any other's."""
+class _Int8(nn.Module):
+    """A matrix (out, in) as int8; in a state dict it is float32, like any other weight."""
 
     scale: Tensor
     ones: Tensor
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        weight, scale = to_int8(linear.weight.detach())
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.bias = linear.bias
+        values, scale = to_int8(weight.detach())
+        self.weight = nn.Parameter(values, requires_grad=False)
         self.register_buffer("scale", scale[:, 0], persistent=False)
         # The kernel takes its scales in bfloat16, too coarse for a row's: it is given none.
-        self.register_buffer("ones", torch.ones(len(weight), dtype=torch.bfloat16), persistent=False)
+        self.register_buffer("ones", torch.ones(len(values), dtype=torch.bfloat16), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x (..., in) -> (..., out), float32."""
+    def _times(self, x: Tensor, begin: int = 0) -> Tensor:
+        """x (..., in) times the rows from `begin` on -> (..., out - begin), float32."""
         flat = x.reshape(-1, x.shape[-1]).bfloat16()
-        y = torch._weight_int8pack_mm(flat, self.weight, self.ones) * self.scale
-        if self.bias is not None:
-            y = y + self.bias
+        y = torch._weight_int8pack_mm(flat, self.weight[begin:], self.ones[begin:]) * self.scale[begin:]
         return y.view(*x.shape[:-1], -1)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
@@ -53,9 +52,37 @@ class Int8Linear(nn.Module):
         destination[f"{prefix}weight"] = self.weight.float() * self.scale[:, None]
 
 
+class Int8Linear(_Int8):
+    """`nn.Linear` with int8 weights, for inference."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear.weight)
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., in) -> (..., out), float32."""
+        y = self._times(x)
+        return y if self.bias is None else y + self.bias
+
+
+class Int8TiedEmbedding(_Int8):
+    """`TiedEmbedding` with an int8 table, for inference."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens (...) -> (..., dim), float32."""
+        return self.weight[tokens].float() * self.scale[tokens][..., None]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """x (..., dim) -> (..., rows - 1), float32."""
+        return self._times(x, begin=1)
+
+
 def keep_int8(module: nn.Module) -> None:
-    """Replace the linear layers in `module` whose weights `pack` stores as int8; those of odd widths stay."""
+    """Replace what multiplies by the matrices in `module` that `pack` stores as int8; those of odd widths stay."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear) and child.weight.numel() >= SMALLEST and child.in_features % LANES == 0:
-                setattr(parent, name, Int8Linear(child))
+            if not isinstance(child, nn.Linear | TiedEmbedding):
+                continue
+            if child.weight.numel() >= SMALLEST and child.weight.shape[1] % LANES == 0:
+                kept = Int8Linear(child) if isinstance(child, nn.Linear) else Int8TiedEmbedding(child.weight)
+                setattr(parent, name, kept)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from duologue.nn.int8 import SMALLEST, Int8Linear, keep_int8, to_int8
+from duologue.nn.embedding import TiedEmbedding
+from duologue.nn.int8 import SMALLEST, Int8Linear, Int8TiedEmbedding, keep_int8, to_int8
 from duologue.nn.weights import pack, unpack
 
 
@@ -60,6 +61,20 @@ def test_its_state_is_that_of_a_float_layer_and_packs_to_the_same_bytes() -> Non
     assert torch.equal(state["weight"], linear.weight)
     again = pack(state, ("weight",))
     assert all(torch.equal(again[name], tensor) for name, tensor in packed.items())
+
+
+def test_a_tied_table_embeds_and_scores_with_the_same_rounded_rows() -> None:
+    torch.manual_seed(0)
+    table = TiedEmbedding(300, 64)
+    values, scale = to_int8(table.weight.detach())
+    rounded = TiedEmbedding(300, 64)
+    rounded.load_state_dict({"weight": values.float() * scale})
+    small = Int8TiedEmbedding(table.weight)
+    tokens, x = torch.randint(300, (4, 7)), torch.randn(4, 64)
+    assert torch.equal(small(tokens), rounded(tokens))
+    expected = rounded.logits(x)
+    assert small.logits(x).shape == (4, 299)
+    assert (small.logits(x) - expected).abs().max() < 0.01 * expected.abs().max()
 
 
 def test_small_and_odd_layers_are_left_as_they_are() -> None:
