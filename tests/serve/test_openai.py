@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from serve.conftest import KEY, Served, pitch, run, serving, silence, tone
-from systems.simple import Beeper, BeeperConversation
+from systems.simple import Reader
 
 from duologue.audio import g711
 from duologue.audio.resample import resample
@@ -264,19 +264,6 @@ def test_what_the_model_cannot_do_is_said_clearly(beeper: Served) -> None:
             assert (await connection.recv()).type == "conversation.item.added"
 
     run(test)
-
-
-class Reader(Beeper):
-    """Also takes text, and answers it as if it had been said."""
-
-    def open(self, seed: int = 0) -> ReaderConversation:
-        return ReaderConversation(self.card, *self.times)
-
-
-class ReaderConversation(BeeperConversation):
-    def read(self, text: str) -> None:
-        assert text == "what time is it"
-        self.quiet = 0
 
 
 def test_text_reaches_a_system_that_reads_and_is_answered() -> None:

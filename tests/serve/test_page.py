@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from serve.conftest import KEY, Served, serving
-from systems.simple import Beeper
+from systems.simple import Beeper, Reader
 
 from duologue.systems.engine import Engine
 
@@ -157,6 +157,35 @@ def test_an_example_is_heard_without_a_microphone_and_the_page_says_what_is_seen
     page.locator(".turn.model", has_text="answered after").wait_for()
     assert not page.locator("#tip").is_visible()
     assert page.locator("#timeline").get_attribute("tabindex") == "0"
+    context.close()
+
+
+def test_a_question_can_be_written(browser: Browser, served: Served, tmp_path: Path) -> None:
+    context = browser.new_context(permissions=[])
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    with serving(Reader(quiet=3, beep=50), keys=()) as reader:
+        visit(page, reader)
+        page.get_by_label("Write to the model").fill("  what time is it ")
+        page.keyboard.press("Enter")  # begins a conversation without a microphone
+        page.locator(".turn.you", has_text="what time is it").wait_for()
+        page.locator(".turn.model", has_text="beep").filter(has_text="answered after").wait_for()
+        hears(page, "speaking")
+        page.get_by_label("Write to the model").fill("what time is it")
+        page.get_by_role("button", name="Ask").click()  # cuts the reply off
+        page.locator(".turn.model", has_text="interrupted").wait_for()
+        page.locator(".turn.model:not(:has-text('interrupted'))", has_text="after").wait_for()
+        assert not page.get_by_role("alert").is_visible()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download words").click()
+        download.value.save_as(tmp_path / "talk.json")
+        turns = json.loads((tmp_path / "talk.json").read_text())["turns"]
+        assert [turn["who"] for turn in turns] == ["you", "model", "you", "model"]
+        assert turns[0]["text"] == "what time is it"
+    visit(page, served)
+    page.get_by_label("Write to the model").fill("hello")
+    page.keyboard.press("Enter")
+    page.get_by_role("alert").get_by_text("takes no text").wait_for()
     context.close()
 
 

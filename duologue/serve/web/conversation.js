@@ -125,6 +125,15 @@ export class Conversation {
     this.onturn(turn);
   }
 
+  /** The user wrote: a turn of a moment, from which the reply's latency counts. */
+  write(text) {
+    const now = this.time;
+    const words = text.split(/\s+/).map((word) => ({ text: word, at: now }));
+    this.turns.push({ who: "you", id: null, start: now, end: now, words, over: true, cut: false, latency: null });
+    this.offset = now;
+    this.onturn(this.turns.at(-1));
+  }
+
   /** The connection is lost (true) or there again (false). */
   gap(lost) {
     const open = this.gaps.find((gap) => gap.end === null);

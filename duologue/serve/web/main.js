@@ -21,6 +21,7 @@ let asking = false; // for the microphone
 let muted = false;
 let reply = null; // {item, sent}: the reply that is being played, and its samples so far
 let connection = "idle";
+let unsent = []; // what was written before the connection was there
 let wondered = 0; // when the user's voice had ended for which the server was asked
 
 const transcript = new Transcript($("turns"), $("said"));
@@ -49,6 +50,7 @@ async function begin(microphone) {
   sound = next;
   conversation = new Conversation($("model").value, show);
   wondered = 0;
+  unsent = [];
   transcript.clear();
   timeline.show(conversation);
   mute(false);
@@ -88,6 +90,21 @@ async function example() {
   }
 }
 
+/** What the user wrote, in place of a spoken turn. */
+async function write(text) {
+  if (!sound && !(await begin(false))) return;
+  if (reply) interrupt();
+  conversation.write(text);
+  if (connection === "open") sendText(text);
+  else unsent.push(text);
+}
+
+function sendText(text) {
+  const content = [{ type: "input_text", text }];
+  client.send({ type: "conversation.item.create", item: { type: "message", role: "user", content } });
+  client.send({ type: "response.create" });
+}
+
 function fail(error) {
   notify(error instanceof SoundError ? error.message : `Something went wrong: ${error.message}`);
 }
@@ -119,6 +136,7 @@ function take(event) {
         type: "session.update",
         session: { type: "realtime", audio: { input: { transcription: { model: "own" } }, output: { voice: voice() } } },
       });
+      unsent.splice(0).forEach(sendText);
       break;
     case "response.output_item.added":
       reply = { item: event.item.id, sent: 0, waiting: 0 };
@@ -251,15 +269,19 @@ async function load() {
   fill($("model"), models.map(({ id }) => id));
   choose();
   render();
-  $("talk").disabled = $("upload").disabled = $("example").disabled = false;
+  enable(true);
 }
 
 function ask() {
-  $("talk").disabled = $("upload").disabled = $("example").disabled = true;
+  enable(false);
   if (client.key) notify("The server does not know this key.");
   $("key-form").hidden = false;
   $("key").focus();
   render();
+}
+
+function enable(on) {
+  for (const button of document.querySelectorAll("#talk, #upload, #example, #write button")) button.disabled = !on;
 }
 
 function name(suffix) {
@@ -285,6 +307,12 @@ $("key-form").onsubmit = (event) => {
   client.key = $("key").value;
   notify("");
   load();
+};
+$("write").onsubmit = (event) => {
+  event.preventDefault();
+  const text = $("line").value.trim();
+  $("line").value = "";
+  if (text) write(text);
 };
 $("download-wav").onclick = () => download(conversation.recording.wav(), name("wav"));
 $("download-json").onclick = () => {
