@@ -228,7 +228,8 @@ class Connection(ABC):
         except ClosingError as error:
             code, closing = error.code, error
         except WebSocketDisconnect as error:
-            code = error.code
+            # A client that heard nothing after its own ping gives up with 1011: to it, the connection is lost.
+            code = LOST[-1] if error.code == BROKEN else error.code
         except Exception as error:
             code, closing = BROKEN, ClosingError(BROKEN, "the server failed")
             log("failed", error)

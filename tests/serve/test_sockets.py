@@ -206,7 +206,8 @@ def test_sessions_end_by_the_clock() -> None:
         run(lambda: test("idle_timeout"))
 
 
-def test_a_lost_connection_is_resumed_by_who_held_it_and_by_nobody_else() -> None:
+@pytest.mark.parametrize("lost", ["vanished", "gave up"])
+def test_a_lost_connection_is_resumed_by_who_held_it_and_by_nobody_else(lost: str) -> None:
     async def test() -> None:
         async with client(served) as websocket:
             id = (await told(websocket, "session.created"))["session"]["id"]
@@ -214,7 +215,10 @@ def test_a_lost_connection_is_resumed_by_who_held_it_and_by_nobody_else() -> Non
             await told(websocket, "session.updated")
             await websocket.send(append(tone(0.5)))
             await told(websocket, "input_audio_buffer.speech_started")
-            websocket.transport.abort()
+            if lost == "vanished":
+                websocket.transport.abort()
+            else:
+                await websocket.close(1011, "keepalive ping timeout")
         while not served.server._parked:
             await asyncio.sleep(0.02)
         async with client(served, f"?resume={id}", key="other") as stranger:
