@@ -12,6 +12,11 @@ from duologue.systems.base import Conversation, HeardWord, Pcm, Reply, SpokenWor
 QUIET, BEEP = 2, 5  # frames
 
 
+def frames(count: int, seed: int = 0) -> list[Pcm]:
+    """Noise, 80 ms each."""
+    return list(np.random.default_rng(seed).normal(0, 0.1, (count, 1280)).astype(np.float32))
+
+
 class Beeper(System):
     """Hears "sound" when a turn begins, and after `quiet` frames of quiet answers it with `beep` frames of 440 Hz."""
 

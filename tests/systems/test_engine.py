@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from systems.simple import Beeper, write_tiny_model
+from systems.simple import Beeper, frames, write_tiny_model
 
 from duologue.errors import AudioError
 from duologue.systems import registry
@@ -58,10 +58,6 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
-
-
-def frames(count: int, seed: int) -> list[Pcm]:
-    return list(np.random.default_rng(seed).normal(0, 0.1, (count, 1280)).astype(np.float32))
 
 
 def told(reply: Reply) -> list[object]:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from systems.simple import write_tiny_model
+from systems.simple import frames, write_tiny_model
 
 from duologue.lm.model import SpeechLM
 from duologue.nn.weights import read_tensors
 from duologue.systems import registry
-from duologue.systems.base import Event, HeardWord, Pcm, Reply, SpokenWord, System, TextWord, Timing
+from duologue.systems.base import Event, HeardWord, Reply, SpokenWord, System, TextWord, Timing
 from duologue.systems.rows import Reads
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> System:
     return registry.load(write_tiny_model(tmp_path_factory.mktemp("tiny")))
-
-
-def frames(count: int, seed: int = 0) -> list[Pcm]:
-    return list(np.random.default_rng(seed).normal(0, 0.1, (count, 1280)).astype(np.float32))
 
 
 def told(reply: Reply) -> list[Event]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from systems.simple import write_tiny_model
+from systems.simple import frames, write_tiny_model
 
 from duologue.errors import ModelError
 from duologue.systems import registry
@@ -32,10 +32,6 @@ def rows(tiny: Path) -> Iterator[ProcessRows]:
     rows = ProcessRows(str(tiny), 3)
     yield rows
     rows.close_all()
-
-
-def frames(count: int, seed: int = 0) -> list[Pcm]:
-    return list(np.random.default_rng(seed).normal(0, 0.1, (count, 1280)).astype(np.float32))
 
 
 def said(rows: Rows, row: int, heard: list[Pcm]) -> list[tuple[bytes, list[object]]]:
