@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
@@ -24,6 +25,7 @@ from duologue.errors import DuologueError, ModelError
 from duologue.systems.base import Pcm, Reply
 from duologue.systems.rows import Rows, Saved, rows_of
 
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # often sent to both processes; when to end is for this one to say
 END = 5.0  # seconds that the process may take to end by itself
 
 
@@ -54,7 +56,12 @@ class ProcessRows(Rows):
         process = spawn.Process(
             target=_serve, args=(name, size, threads, calls, orders), name=f"system {name}", daemon=True
         )
-        process.start()
+        resource_tracker.ensure_running()  # or `start` would, and lift what is blocked here
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # which the process inherits
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         calls.close()
         orders.close()
         # By priority before multiprocessing waits for its processes, which would last: this one heeds no signal.
@@ -134,8 +141,6 @@ def _end(process: BaseProcess, *connections: Connection) -> None:
 
 def _serve(name: str, size: int, threads: int, calls: Connection, orders: Connection) -> None:
     """Load a system and do what is asked of its rows, until the asker is gone."""
-    for which in (signal.SIGINT, signal.SIGTERM):  # often sent to both; when to end is the other's to say
-        signal.signal(which, signal.SIG_IGN)
     import torch
 
     from duologue.systems import registry
@@ -148,7 +153,8 @@ def _serve(name: str, size: int, threads: int, calls: Connection, orders: Connec
         except Exception as error:
             return calls.send((False, _told(error)))
         calls.send((True, rows.card))
-        threading.Thread(target=_read_aloud, args=(rows, orders), daemon=True).start()
+        reading = threading.Thread(target=_read_aloud, args=(rows, orders))
+        reading.start()
         saved: dict[int, Saved] = {}
         numbers = itertools.count()
         while True:
