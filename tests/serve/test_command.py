@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
+import psutil
 import pytest
 import soundfile
 from serve.conftest import tone
@@ -65,6 +66,20 @@ def test_it_serves_until_it_is_told_to_stop(sent: signal.Signals, tmp_path: Path
     lines = errors.splitlines()
     assert home in lines[0]
     assert [json.loads(line)["event"] for line in lines[1:]] == ["draining"]
+
+
+def test_ctrl_c_while_the_model_loads_leaves_one_line_and_no_process(tmp_path: Path) -> None:
+    model = write_tiny_model(tmp_path / "tiny")
+    command = [sys.executable, "-m", "duologue.cli", "serve", "--model", str(model), "--port", str(free_port())]
+    served = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    whole = psutil.Process(served.pid)
+    while len(loading := whole.children(recursive=True)) < 2:  # the model's, and the one that keeps account of such
+        assert served.poll() is None
+        time.sleep(0.01)
+    os.killpg(served.pid, signal.SIGINT)  # as a terminal does
+    _, told = served.communicate(timeout=60)
+    assert (served.returncode, told) == (130, "stopped\n")
+    assert not psutil.wait_procs(loading, timeout=10)[1]
 
 
 def test_a_conversation_is_recorded_where_it_is_asked(tmp_path: Path) -> None:
