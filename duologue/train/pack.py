@@ -129,7 +129,7 @@ def pack(model_folder: Path, to: Path, figures: Sequence[Path] = (), note: str =
     """Write the shipped folder of a trained model.
 
     Args:
-        figures: folders of reports on this model, for the card.
+        figures: folders of reports on this model, for the card; what stands in two is taken from the first.
         note: how this copy differs from what its recipe makes.
 
     Raises:
@@ -140,7 +140,10 @@ def pack(model_folder: Path, to: Path, figures: Sequence[Path] = (), note: str =
     if not (model_folder / MADE).is_file():
         raise ModelError(f"{model_folder / MADE} is missing; `duologue train` leaves it beside the model that it makes")
     made = Made.model_validate_json((model_folder / MADE).read_bytes())
-    measured = [figure for report in figures for figure in figures_of(report, model_folder)]
+    measured: dict[str, Figure] = {}
+    for report in figures:
+        for figure in figures_of(report, model_folder):
+            measured.setdefault(figure.name, figure)
     weights = to / "model.safetensors"
     if model_folder.resolve() != to.resolve():
         size = (model_folder / "model.safetensors").stat().st_size
@@ -151,7 +154,7 @@ def pack(model_folder: Path, to: Path, figures: Sequence[Path] = (), note: str =
                 shutil.copyfile(model_folder / name, temporary)
         with atomic(weights) as temporary:
             shutil.copyfile(model_folder / "model.safetensors", temporary)
-    card = card_of(model, made, measured)
+    card = card_of(model, made, measured.values())
     write_text(to / "card.json", card.model_dump_json(indent=1) + "\n")
     write_text(to / "README.md", read_me(card, note))
     return card

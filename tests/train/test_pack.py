@@ -59,6 +59,14 @@ def test_a_packed_model_talks_and_its_card_says_what_was_measured(model: Path, f
     )
 
 
+def test_of_two_reports_the_first_one_counts(model: Path, figures: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    (small / "summary.json").write_text((figures / "summary.json").read_text().replace('"value": 0.5', '"value": 0.9'))
+    assert [figure.value for figure in pack(model, model, [figures, small]).measured] == [50]
+    assert [figure.value for figure in pack(model, model, [small, figures]).measured] == [90]
+
+
 def test_a_card_can_be_written_again_in_place(model: Path, figures: Path) -> None:
     before = (model / "model.safetensors").read_bytes()
     pack(model, model, [figures])
