@@ -16,6 +16,7 @@ from rich.console import Console
 
 from duologue.codec.spectral import SpectralConfig
 from duologue.data.dialogues import SceneConfig
+from duologue.data.prepare import Shares
 from duologue.data.voices import Voice
 from duologue.lm.backbone import BackboneConfig
 from duologue.nn.transformer import TransformerConfig
@@ -23,6 +24,7 @@ from duologue.train import curriculum
 from duologue.train.codec import CodecTraining
 from duologue.train.curriculum import CodecRecipe, Curriculum, TalkerRecipe, ThinkerRecipe
 from duologue.train.loop import LoopConfig
+from duologue.train.optim import Schedule
 from duologue.train.thinker import ThinkerTraining
 
 SPEECH = Path("../shared/speech")
@@ -31,11 +33,12 @@ config = Curriculum(
     name="box",
     voice=Voice(engine="flite", name="slt"),
     speech=SPEECH if SPEECH.is_dir() else None,
-    scenes=7168,
-    dictations=4096,
+    scenes=17_152,
+    dictations=18_432,
     dev_scenes=128,
     # The reply may begin 160 ms after the last sound: less, and closures inside words would look like an end.
-    scene=SceneConfig(hold=0.16, aside_share=0.0),
+    scene=SceneConfig(hold=0.16, aside_share=0.1),
+    shares=Shares(drills=0.23),
     thinker=ThinkerRecipe(
         size=BackboneConfig(
             temporal=TransformerConfig(dim=384, layers=6, heads=6, window=256),
@@ -44,7 +47,17 @@ config = Curriculum(
         text=LoopConfig(seconds=4500, precision="bf16", validate_every=250, log_every=25),
         listen=LoopConfig(seconds=8900, precision="bf16", validate_every=400, log_every=25, ema=0.995),
         training=ThinkerTraining(compile=True, muon_lr=4e-3),
-        text_share=0.25,
+        finish=LoopConfig(
+            seconds=2000,
+            precision="bf16",
+            validate_every=None,
+            log_every=25,
+            ema=0.99,
+            schedule=Schedule(shape="cosine", warmup=40),
+        ),
+        finish_training=ThinkerTraining(compile=True, lr=5e-4, muon_lr=1e-3),
+        dictation_share=0.25,
+        text_share=0.4,
     ),
     codec=CodecRecipe(
         size=SpectralConfig(name="box-codec"),

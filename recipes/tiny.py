@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from duologue.codec.spectral import SpectralConfig
+from duologue.data.prepare import Shares
 from duologue.data.voices import Voice
 from duologue.lm.backbone import BackboneConfig
 from duologue.nn.transformer import TransformerConfig
@@ -35,12 +36,14 @@ config = Curriculum(
     scenes=24,
     dictations=8,
     dev_scenes=4,
+    shares=Shares(drills=0.2),
     workers=1,
     thinker=ThinkerRecipe(
         size=SMALL,
         hears="both",
         text=LoopConfig(steps=40, log_every=10, validate_every=None, schedule=QUICK),
         listen=LoopConfig(steps=20, log_every=10, validate_every=None, schedule=QUICK),
+        finish=LoopConfig(steps=5, log_every=5, validate_every=None, schedule=QUICK),
         rows=4,
         frames=160,
     ),

@@ -41,6 +41,7 @@ def test_every_stage_has_learned_something(run: Path) -> None:
     assert text[-1] < 0.6 * text[0]
     heard = history(run, "listen", "train/scenes/heard")
     assert heard[-1] < heard[0]
+    assert history(run, "finish", "train/loss/model")[-1] < history(run, "listen", "train/loss/model")[0]
     assert history(run, "codec", "validation/stoi/assistant")[-1] > 0.5
     assert history(run, "codec", "validation/usage_0")[-1] > 0.6
     taught = history(run, "codec", "train/semantic")

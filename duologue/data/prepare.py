@@ -58,6 +58,7 @@ ESPEAK_RATE, ESPEAK_PITCH = (110, 240), (20, 80)
 FLITE_RATE, FLITE_PITCH = (130, 233), (38, 99)  # durations x .75 to 1.35; about 80 to 165 Hz for a man's voice
 VOLUME = (60, 120)
 SNR_DB = (0.0, 30.0)
+DRILLED = (5, 7)  # questions
 DICTATED = 14  # sentences at most; a scene ends when it is full
 DICTATED_WORDS, DICTATED_READING = 0.15, 0.2  # shares of the dictations by real people
 ASIDE_READING = 0.5  # share of the side talk that is by real people
@@ -85,6 +86,8 @@ class Shares(BaseModel):
     silence: float = Field(0.05, ge=0)
     dictation: float = Field(0.0, ge=0)
     """One sentence upon another, each in another voice and answered by nobody: as much speech in a minute as can be."""
+    drills: float = Field(0.0, ge=0)
+    """Arithmetic and what else is worked out, one question upon another."""
 
 
 class PrepareConfig(BaseModel):
@@ -160,11 +163,12 @@ class SceneDrawer:
         throat = Throat.draw(rng)
         return lambda spoken: revoice(spoken, throat)
 
-    def dialogue(self, rng: np.random.Generator) -> tuple[list[Turn], list[Spoken]]:
-        """Turns in one synthetic voice, and a backchannel in it."""
-        low, high = self.config.turns
+    def dialogue(self, rng: np.random.Generator, drilled: bool = False) -> tuple[list[Turn], list[Spoken]]:
+        """Turns in one synthetic voice, and a backchannel in it; a conversation, or drills."""
+        low, high = DRILLED if drilled else self.config.turns
         voice, change = self.voice(rng), self.speaker(rng)
-        exchanges = domain.dialogue(rng, self.config.split, int(rng.integers(low, high, endpoint=True)))
+        draw = domain.drills if drilled else domain.dialogue
+        exchanges = draw(rng, self.config.split, int(rng.integers(low, high, endpoint=True)))
         turns = [Turn(said, change(speak(said.user, voice)), self.reply(said)) for said in exchanges]
         if rng.random() >= 2 * self.config.scene.backchannel_share:
             return turns, []
@@ -219,7 +223,9 @@ class SceneDrawer:
     def draw(self, rng: np.random.Generator) -> tuple[Scene, Pcm]:
         """A scene and what the microphone hears of it, (T,) float32."""
         shares, settings = self.config.shares, self.config.scene
-        weights = np.array([shares.dialogue, shares.words, shares.unknown, shares.silence, shares.dictation])
+        weights = np.array(
+            [shares.dialogue, shares.words, shares.unknown, shares.silence, shares.dictation, shares.drills]
+        )
         if self.recordings is None:
             weights[1:3] = 0.0
         turns: list[Turn] = []
@@ -234,6 +240,8 @@ class SceneDrawer:
                 turns = self.unknown(rng)
             case 4:
                 turns, settings = self.dictation(rng), settings.model_copy(update=DICTATION)
+            case 5:
+                turns, sounds = self.dialogue(rng, drilled=True)
         scene = compose(turns, rng, settings, self.tokenizer, _complete, sounds)
         scene.answered = kind != 4
         heard = with_echo(scene, rng, settings)

@@ -13,7 +13,8 @@ from systems.simple import write_tiny_model
 
 from duologue.data import prepare as module
 from duologue.data.dialogues import FRAME, HEARD, MASK, SPEAKING, TEXT, SceneConfig, frame_labels, step_at
-from duologue.data.domain import understand
+from duologue.data.domain import Exchange, understand
+from duologue.data.domain.drills import DRILLS
 from duologue.data.phonetics import SILENCE
 from duologue.data.prepare import PrepareConfig, SceneDrawer, SceneShards, Shares, prepare, train_tokenizer
 from duologue.data.recordings import Recordings, quiet_cut
@@ -221,6 +222,20 @@ def test_dictation_tells_words_and_leaves_answers_open(tokenizer: Path, tmp_path
         assert labels[step_at(after.user_start), MASK] == 1
     spoken = sum(end - start for _, start, end in scene.words)
     assert spoken > 0.5 * len(scene.user) / 16_000
+
+
+def test_drills_are_nothing_but_drills(tokenizer: Path, tmp_path: Path) -> None:
+    shares = Shares(dialogue=0, words=0, unknown=0, silence=0, drills=1)
+    draw = drawer(tokenizer, tmp_path, shares=shares)
+    said: list[Exchange] = []
+    for seed in range(3):
+        asked: list[Exchange] = []
+        for turn in draw.draw(np.random.default_rng(seed))[0].turns:
+            asked.append(understand(" ".join(word for word, _, _ in turn.words), asked))
+            assert turn.reply == asked[-1].reply, "also after those before it"
+        said += asked
+    assert len(said) >= 5
+    assert sum(exchange.category in DRILLS for exchange in said) >= len(said) - 1  # one may be what another leans on
 
 
 def test_side_talk_changes_the_sound_alone(tokenizer: Path, tmp_path: Path) -> None:

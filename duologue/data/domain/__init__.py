@@ -9,6 +9,7 @@ from __future__ import annotations
 from duologue.data.domain.control import SINGLE_WORDS
 from duologue.data.domain.dialogue import CATEGORIES, WEIGHTS, answer, dialogue, sample, understand, vocabulary
 from duologue.data.domain.dictation import dictation
+from duologue.data.domain.drills import drill, drills
 from duologue.data.domain.intents import Exchange
 from duologue.data.domain.judge import judge
 from duologue.data.domain.splits import Held, Split, content_split
@@ -24,6 +25,8 @@ __all__ = [
     "content_split",
     "dialogue",
     "dictation",
+    "drill",
+    "drills",
     "judge",
     "sample",
     "understand",
