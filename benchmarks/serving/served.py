@@ -11,8 +11,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,19 @@ class Served(Loopback):
 
     def memory(self) -> float:
         """Resident memory of the server and its models' processes in MiB."""
-        return float(sum(process.memory_info().rss for process in self._processes())) / 2**20
+        return sum(self._of_each(lambda process: process.memory_info().rss)) / 2**20
 
     def files(self) -> int:
         """File descriptors that they use."""
-        return int(sum(process.num_fds() for process in self._processes()))
+        return sum(self._of_each(lambda process: process.num_fds()))
 
-    def _processes(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
+    def _of_each(self, measure: Callable[[psutil.Process], int]) -> list[int]:
+        """Of the server's process and of those that it has made."""
+        found = [measure(self.process)]
+        for child in self.process.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # which has ended meanwhile
+                found.append(measure(child))
+        return found
 
     def failures(self) -> list[str]:
         """Errors of the server's own in its log: the last line of each trace."""

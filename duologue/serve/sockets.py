@@ -228,8 +228,7 @@ class Connection(ABC):
         except ClosingError as error:
             code, closing = error.code, error
         except WebSocketDisconnect as error:
-            # A client that heard nothing after its own ping gives up with 1011: to it, the connection is lost.
-            code = LOST[-1] if error.code == BROKEN else error.code
+            code = error.code
         except Exception as error:
             code, closing = BROKEN, ClosingError(BROKEN, "the server failed")
             log("failed", error)
@@ -290,6 +289,7 @@ class Connection(ABC):
             self.depart(closing)
             await self.outbox.flush()
         self.outbox.shut()
-        await self.release(code)
+        # A client that heard nothing after its own ping gives up with 1011: to it, the connection is lost.
+        await self.release(LOST[-1] if closing is None and code == BROKEN else code)
         if closing is not None:
             await self.outbox.close(code, closing.reason)

@@ -60,12 +60,12 @@ class ProcessRows(Rows):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # which the process inherits
         try:
             process.start()
+            # By priority before multiprocessing waits for its processes, which would last: this one heeds no signal.
+            self._end = Finalize(self, _end, (process, self._calls, self._orders), exitpriority=10)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         calls.close()
         orders.close()
-        # By priority before multiprocessing waits for its processes, which would last: this one heeds no signal.
-        self._end = Finalize(self, _end, (process, self._calls, self._orders), exitpriority=10)
         self.card, self.size = self._answer(self._calls), size
 
     def open(self, row: int, seed: int) -> None:
