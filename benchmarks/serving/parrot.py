@@ -46,7 +46,7 @@ class _Repeating(Conversation):
         return reply
 
 
+registry.BY_NAME["parrot"] = (f"{__name__}:Parrot", "")  # also in the process of its own that a server makes for it
+
 if __name__ == "__main__":
-    sys.modules["parrot"] = sys.modules["__main__"]
-    registry.BY_NAME["parrot"] = ("parrot:Parrot", "")
     sys.exit(cli.main())
