@@ -51,6 +51,14 @@ class _Int8(nn.Module):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}weight"] = self.weight.float() * self.scale[:, None]
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *told: Any) -> None:
+        name = f"{prefix}weight"
+        if name in state_dict:
+            values, scale = to_int8(state_dict[name])
+            self.scale.copy_(scale[:, 0])
+            state_dict = {**state_dict, name: values}
+        super()._load_from_state_dict(state_dict, prefix, *told)
+
 
 class Int8Linear(_Int8):
     """`nn.Linear` with int8 weights, for inference."""

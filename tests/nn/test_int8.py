@@ -59,6 +59,9 @@ def test_its_state_is_that_of_a_float_layer_and_packs_to_the_same_bytes() -> Non
     state = Int8Linear(linear).state_dict()
     assert state.keys() == linear.state_dict().keys()
     assert torch.equal(state["weight"], linear.weight)
+    other = Int8Linear(layer(128, 512, bias=True, seed=1))
+    other.load_state_dict(state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in other.state_dict().items())
     again = pack(state, ("weight",))
     assert all(torch.equal(again[name], tensor) for name, tensor in packed.items())
 

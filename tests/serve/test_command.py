@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -73,11 +73,15 @@ def test_ctrl_c_while_the_model_loads_leaves_one_line_and_no_process(tmp_path: P
     command = [sys.executable, "-m", "duologue.cli", "serve", "--model", str(model), "--port", str(free_port())]
     served = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     whole = psutil.Process(served.pid)
-    while len(loading := whole.children(recursive=True)) < 2:  # the model's, and the one that keeps account of such
-        assert served.poll() is None
-        time.sleep(0.01)
-    os.killpg(served.pid, signal.SIGINT)  # as a terminal does
-    _, told = served.communicate(timeout=60)
+    try:
+        while len(loading := whole.children(recursive=True)) < 2:  # the model's, and the one that keeps account of such
+            assert served.poll() is None
+            time.sleep(0.01)
+        os.killpg(served.pid, signal.SIGINT)  # as a terminal does
+        _, told = served.communicate(timeout=60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(served.pid, signal.SIGKILL)
     assert (served.returncode, told) == (130, "stopped\n")
     assert not psutil.wait_procs(loading, timeout=10)[1]
 
