@@ -194,6 +194,10 @@ class _RecordedRows(Rows):
         self._rows, self._recorder = rows, recorder
         self._takes: dict[int, Take] = {}
 
+    @property
+    def alive(self) -> bool:
+        return self._rows.alive
+
     def open(self, row: int, seed: int) -> None:
         self._rows.open(row, seed)
         self._takes[row] = self._recorder.begin(self.card.sample_rate, self.card.frame)

@@ -142,7 +142,7 @@ class Engine:
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return self._thread.is_alive() and self._rows.alive
 
     @property
     def taken(self) -> int:

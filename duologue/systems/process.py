@@ -56,6 +56,7 @@ class ProcessRows(Rows):
         process = spawn.Process(
             target=_serve, args=(name, size, threads, calls, orders), name=f"system {name}", daemon=True
         )
+        self._process = process
         resource_tracker.ensure_running()  # or `start` would, and lift what is blocked here
         before = signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)  # which the process inherits
         try:
@@ -67,6 +68,10 @@ class ProcessRows(Rows):
         calls.close()
         orders.close()
         self.card, self.size = self._answer(self._calls), size
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
 
     def open(self, row: int, seed: int) -> None:
         self._call("open", row, seed)

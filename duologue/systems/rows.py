@@ -38,6 +38,11 @@ class Rows(ABC):
     card: SystemCard
     size: int
 
+    @property
+    def alive(self) -> bool:
+        """Whether what holds the conversations is still there."""
+        return True
+
     @abstractmethod
     def open(self, row: int, seed: int) -> None:
         """Begin a conversation in a row, whatever was in it before."""

@@ -86,6 +86,17 @@ def test_ctrl_c_while_the_model_loads_leaves_one_line_and_no_process(tmp_path: P
     assert not psutil.wait_procs(loading, timeout=10)[1]
 
 
+def test_a_server_whose_model_died_says_so(tmp_path: Path) -> None:
+    with process(tmp_path) as (home, served):
+        assert httpx2.get(f"http://{home}/healthz").status_code == 200
+        model = max(psutil.Process(served.pid).children(), key=lambda child: child.memory_info().rss)
+        model.kill()
+        end = time.monotonic() + 30
+        while httpx2.get(f"http://{home}/healthz").status_code != 503:
+            assert time.monotonic() < end
+        assert httpx2.get(f"http://{home}/readyz").json()["ready"] is False
+
+
 def test_a_conversation_is_recorded_where_it_is_asked(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     with process(tmp_path, "--record", str(kept), "--slots", "2") as (home, served):

@@ -106,8 +106,9 @@ def test_its_death_fails_every_conversation_and_nothing_hangs(tiny: Path) -> Non
     _until(lambda: len(heard) == 1)
     process.kill()
     process.join()
+    assert not engine.alive, "before anybody asked for a step"
     slots[0].push(frames(1)[0])
-    _until(lambda: not engine.alive)
+    _until(lambda: len(heard) == 3)
     assert [type(each) for each in heard[1:]] == [RowsLostError, RowsLostError], "also who did not step"
     for slot in slots:
         slot.leave()
