@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
+
+import torch
 
 from duologue.errors import DuologueError
 from duologue.eval.holder import Holder, Job, Setup, failed
@@ -32,7 +33,7 @@ _holder: Holder | None = None
 
 def _start(setup: Setup) -> None:
     global _holder
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when PyTorch is first imported here, if a system needs it at all
+    torch.set_num_threads(1)  # the environment would come too late: PyTorch is imported by now
     _holder = Holder(setup)
 
 
