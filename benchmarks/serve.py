@@ -120,6 +120,7 @@ def show_load(result: dict[str, Any]) -> None:
         "beyond the step, ms",
         "answer after, ms",
         "step, ms",
+        "of a reply",
         "MiB",
     )
     for column in columns:
@@ -133,6 +134,7 @@ def show_load(result: dict[str, Any]) -> None:
             _spread(level.get("beyond_ms")),
             _spread(level["answer_ms"]),
             _number(level, "step_ms", 1, ".1f"),
+            _number(level, "reply_step_ms", 1, ".1f"),
             _number(level, "memory_mib", 1, ".0f"),
         )
     console.print(table)

@@ -56,8 +56,9 @@ async def hold(
     if served:
         level |= _counted(since(before, after)) | {"memory_mib": memory}
         level["added_ms"] = _spread([1000 * each for t in talkers for each in t.taken.added(begin, end)])
-        if level["added_ms"] is not None:  # without the model's own share of it
-            level["beyond_ms"] = {share: level["added_ms"][share] - level["step_ms"] for share in ("p50", "p99")}
+        if level["added_ms"] is not None:  # without the model's own share of it, the steps in which replies sounded
+            own = level["reply_step_ms"]
+            level["beyond_ms"] = {share: level["added_ms"][share] - own for share in ("p50", "p99")}
     level["held"] = not level["refused"] and level["reply_late_share"] < BORNE
     level["punctual"] = level["held"] and (level.get("step_late_share") or 0.0) < BORNE
     return level
@@ -80,6 +81,7 @@ def _seen(takes: Sequence[Any], begin: float, end: float) -> Level:
 def _counted(told: dict[str, float]) -> Level:
     """What the server itself has counted, of all frames, whether or not anything was said in them."""
     frames, steps = told["duologue_frames_total"], told["duologue_step_seconds_count"]
+    replies = told["duologue_reply_step_seconds_count"]
     own = [percentile(told, "duologue_added_latency_seconds", share) for share in (0.5, 0.99)]
     return {
         "step_frames": int(frames),
@@ -87,8 +89,9 @@ def _counted(told: dict[str, float]) -> Level:
         "step_late_share": told["duologue_late_total"] / max(1.0, frames),
         "filled_with_silence": int(told["duologue_silences_total"]),
         "step_ms": 1000 * told["duologue_step_seconds_sum"] / max(1.0, steps),
+        "reply_step_ms": 1000 * told["duologue_reply_step_seconds_sum"] / max(1.0, replies),
         "rows_a_step": frames / max(1.0, steps),
-        "whole_frame_to_reply_ms": None if own[0] is None else {"p50": 1000 * own[0], "p99": 1000 * (own[1] or 0)},
+        "waiting_for_step_ms": None if own[0] is None else {"p50": 1000 * own[0], "p99": 1000 * (own[1] or 0)},
     }
 
 

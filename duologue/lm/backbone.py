@@ -23,7 +23,7 @@ from duologue.lm.sampling import Sampling, draw
 from duologue.lm.streams import ABSENT, Layout, Stream, delay
 from duologue.nn.embedding import TiedEmbedding
 from duologue.nn.streaming import State, hold
-from duologue.nn.transformer import RMSNorm, Transformer, TransformerConfig, TransformerState
+from duologue.nn.transformer import Past, RMSNorm, Transformer, TransformerConfig, TransformerState
 
 FREE = -2
 """Among tokens that are forced on the model: in this row it chooses for itself."""
@@ -55,8 +55,13 @@ class Backbone(nn.Module):
 
     def __init__(self, layout: Layout, config: BackboneConfig) -> None:
         super().__init__()
+        if config.depth.window < len(layout.written):
+            raise ValueError(
+                f"a depth window of {config.depth.window} is less than {len(layout.written)} books a frame"
+            )
         self.layout = layout
         self.config = config
+        self._numbers = {stream.name: index for index, stream in enumerate(layout.streams)}
         width, depth_width = config.temporal.dim, config.depth.dim
         self.temporal = Transformer(config.temporal)
         self.depth = Transformer(config.depth)
@@ -102,7 +107,7 @@ class Backbone(nn.Module):
 
     def _embed(self, stream: Stream, book: int, tokens: Tensor) -> Tensor:
         """Embed one book's tokens (...) -> (..., width); which stream and book it is, is added to it."""
-        place: Tensor = self.place[self.layout.streams.index(stream), book]
+        place: Tensor = self.place[self._numbers[stream.name], book]
         embedded: Tensor = self._of_book(self.tables, stream, book)(tokens + 1)
         name = stream.shares or stream.name
         if name in self.widen:
@@ -279,11 +284,11 @@ class Backbone(nn.Module):
     ) -> Tensor:
         """Run the depth transformer over one frame: hidden (B, width) -> tokens (B, books of all predicted streams)."""
         context = self.to_depth(self.depth_norm(hidden))
-        depth = self.depth.init_state(len(hidden), hidden.device, hidden.dtype)
+        past: list[Past] = []
         x = context
         tokens: list[Tensor] = []
         for index, (stream, book) in enumerate(self.layout.written):
-            y = self.depth.step((x + self.depth_place[index])[:, None], depth)[:, 0]
+            y = self.depth.extend((x + self.depth_place[index])[:, None], past)[:, 0]
             given = forced[stream.name][:, book] if stream.name in forced else None
             if given is not None and not (given == FREE).any():
                 token = given

@@ -10,6 +10,7 @@ carries at frame t what belongs to frame t - d.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -91,24 +92,24 @@ class Layout(BaseModel):
                 return stream
         raise KeyError(f"layout {self.name} has no stream {name}")
 
-    @property
+    @cached_property
     def heard(self) -> tuple[Stream, ...]:
         return tuple(stream for stream in self.streams if stream.role == "heard")
 
-    @property
+    @cached_property
     def predicted(self) -> tuple[Stream, ...]:
         return tuple(stream for stream in self.streams if stream.role == "predicted")
 
-    @property
+    @cached_property
     def taught(self) -> tuple[Stream, ...]:
         return tuple(stream for stream in self.streams if stream.role == "taught")
 
-    @property
+    @cached_property
     def learned(self) -> tuple[Stream, ...]:
         """All that has a target: what is predicted, then what is taught."""
         return self.predicted + self.taught
 
-    @property
+    @cached_property
     def written(self) -> tuple[tuple[Stream, int], ...]:
         """The predicted (stream, book) pairs of a frame, in the order in which they are written."""
         return tuple((stream, book) for stream in self.predicted for book in range(stream.books))

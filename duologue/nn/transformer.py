@@ -65,20 +65,21 @@ def frequencies(head_dim: int, base: float) -> Tensor:
 
 
 def rotations(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine and sine, each (..., head_dim / 2), of RoPE's angles at `positions` (...)."""
+    """What `rotate` takes, each (..., head_dim), for RoPE's angles at `positions` (...)."""
     angles = positions.to(torch.float32)[..., None] * frequencies
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs of channels of x (B, H, T, D) by angles that broadcast to (B, H, T, D / 2)."""
-    first, second = x.float().chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+    """Rotate pairs of channels of x (B, H, T, D), d and d + D / 2, by `rotations` that broadcast to it."""
+    y = x.float()
+    return torch.addcmul(y * cos, y.roll(y.shape[-1] // 2, -1), sin).to(x.dtype)
 
 
 @dataclass
 class AttentionState(State):
-    """Ring of the last keys and values, (B, kv_heads, window, head_dim) each."""
+    """Rings of the last keys and values, (B, kv_heads, window, head_dim) each."""
 
     keys: Tensor
     values: Tensor
@@ -128,6 +129,10 @@ class TakenAttentionState(AttentionState):
         return TakenAttentionState(self.keys, self.values, self.rows[rows])
 
 
+Past = tuple[Tensor, Tensor]
+"""Keys and values of all positions so far, (B, kv_heads, T, head_dim) each."""
+
+
 class Attention(nn.Module):
     """Causal sliding-window self-attention over (B, T, dim)."""
 
@@ -172,17 +177,26 @@ class Attention(nn.Module):
         done = 0
         for begin, end in state.runs:
             rows = slice(done, done := done + end - begin)
-            parts.append(
-                F.scaled_dot_product_attention(
-                    query[rows],
-                    state.keys[begin:end].to(query.dtype),
-                    state.values[begin:end].to(query.dtype),
-                    attn_mask=mask[rows],
-                    enable_gqa=self.kv_heads != self.config.heads,
-                )
-            )
-        y = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return cast(Tensor, self.out(y.transpose(1, 2).flatten(2)))
+            parts.append(self._attend(query[rows], state.keys[begin:end], state.values[begin:end], mask[rows]))
+        return cast(Tensor, self.out(parts[0] if len(parts) == 1 else torch.cat(parts)))
+
+    def extend(self, x: Tensor, cos: Tensor, sin: Tensor, past: Past | None) -> tuple[Tensor, Past]:
+        """One position more of sequences of one age, x (B, 1, dim) -> (B, 1, dim), and the past with it."""
+        query, key, value = self._project(x, cos, sin)
+        if past is not None:
+            key, value = torch.cat((past[0], key), dim=2), torch.cat((past[1], value), dim=2)
+        return cast(Tensor, self.out(self._attend(query, key, value, None))), (key, value)
+
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """One query a row (B, heads, 1, D) over keys and values (B, kv_heads, T, D) -> (B, 1, heads * D).
+
+        Written out, since PyTorch's own takes half as long again for a single query of many rows.
+        """
+        grouped = query.reshape(len(query), self.kv_heads, -1, self.config.head_dim)
+        scores = torch.matmul(grouped * self.config.head_dim**-0.5, keys.to(query.dtype).transpose(-1, -2))
+        if mask is not None:
+            scores = scores + mask
+        return torch.matmul(scores.softmax(-1), values.to(query.dtype)).reshape(len(query), 1, -1)
 
 
 class Block(nn.Module):
@@ -218,6 +232,8 @@ class Transformer(StreamingModule[TransformerState]):
 
     frequencies: Tensor
     slots: Tensor
+    cos: Tensor
+    sin: Tensor
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -225,6 +241,9 @@ class Transformer(StreamingModule[TransformerState]):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.register_buffer("frequencies", frequencies(config.head_dim, config.rope_base), persistent=False)
         self.register_buffer("slots", torch.arange(config.window), persistent=False)
+        cos, sin = rotations(self.slots, self.frequencies)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
         self.norm = RMSNorm(config.dim)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
@@ -272,4 +291,17 @@ class Transformer(StreamingModule[TransformerState]):
             normed = block.attention_norm(x)
             x = block.ffn(x + block.attention.step(normed, cos, sin, slot, mask, layer, active))
         state.position += 1 if active is None else active.to(state.position.dtype)
+        return cast(Tensor, self.norm(x))
+
+    def extend(self, x: Tensor, past: list[Past]) -> Tensor:
+        """The next position, x (B, 1, dim) -> (B, 1, dim), of sequences that begin together and end within the window.
+
+        They need no rings and no masks. `past`, empty at first, holds what each layer keeps of them.
+        """
+        at = past[0][0].shape[2] if past else 0
+        cos, sin = self.cos[at], self.sin[at]
+        for index, block in enumerate(cast("list[Block]", list(self.blocks))):
+            y, kept = block.attention.extend(block.attention_norm(x), cos, sin, past[index] if at else None)
+            past[index : index + 1] = [kept]
+            x = block.ffn(x + y)
         return cast(Tensor, self.norm(x))

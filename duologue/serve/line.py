@@ -91,7 +91,7 @@ class Line(Connection):
 
     def _hear_moment(self, moment: Moment) -> None:
         if isinstance(moment, ReplySound):
-            self.server.metrics.measure(moment.waited, moment.since)
+            self.server.metrics.measure(moment)
         self.follow(moment)
         if isinstance(moment, Broken):
             self.end(ClosingError(BROKEN, "the conversation failed"))

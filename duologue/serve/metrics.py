@@ -8,11 +8,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from duologue.serve.session import ReplySound
 from duologue.systems.engine import Engine
 
 _STEP = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.5)
 _ANSWER = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0)
-_WAIT = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64)
+_WAIT = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.16, 0.32, 0.64)
 
 
 class Metrics:
@@ -37,8 +38,14 @@ class Metrics:
         )
         self.added = Histogram(
             "duologue_added_latency_seconds",
-            "From a frame of the user being whole to its reply",
+            "From a frame of the user being whole to its reply, beyond the model's step",
             buckets=_WAIT,
+            registry=self.registry,
+        )
+        self.reply_steps = Histogram(
+            "duologue_reply_step_seconds",
+            "Seconds of a step, once for each reply that sounds in it",
+            buckets=_STEP,
             registry=self.registry,
         )
         self.steps = Histogram(
@@ -48,11 +55,13 @@ class Metrics:
             engine.observe = self.steps.labels(name).observe
         self.registry.register(_Engines(engines))
 
-    def measure(self, waited: float, since: float | None) -> None:
-        """A sound of a reply, `waited` seconds after its frame was due; if it is the first, `since` the user's last."""
-        self.added.observe(waited)
-        if since is not None:
-            self.first_audio.observe(since)
+    def measure(self, sound: ReplySound) -> None:
+        """Count the time that a sound of a reply has taken."""
+        if sound.step is not None:
+            self.added.observe(sound.step.waited - sound.step.stepped)
+            self.reply_steps.observe(sound.step.stepped)
+        if sound.since is not None:
+            self.first_audio.observe(sound.since)
 
     def text(self) -> bytes:
         """All of them in the format that Prometheus reads."""

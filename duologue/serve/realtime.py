@@ -325,7 +325,7 @@ class Realtime:
             case ReplyWord() | ReplySound() if self._response is not None:
                 carry(self._response, moment, format_of(self.config.audio.output.format))
                 if isinstance(moment, ReplySound):
-                    self._metrics.measure(moment.waited, moment.since)
+                    self._metrics.measure(moment)
                 self._hold_to_length(self._response)
             case ReplyEnded():
                 if moment.cut:

@@ -45,12 +45,12 @@ class ReplySound:
     """The next sound of the reply in the client's format.
 
     Attributes:
-        waited: seconds since its frame was due.
+        step: in which it was said; None for the last of a reply, which resampling holds back.
         since: of the first, seconds since the user's last sound, if the user said anything.
     """
 
     data: bytes
-    waited: float
+    step: Heard | None = None
     since: float | None = None
 
 
@@ -250,7 +250,7 @@ class Session:
             if data := self._out.push(told.reply.pcm):
                 since = self._voiced.since() if self._first else None
                 self._first = False
-                self._tell(ReplySound(data, told.waited, since))
+                self._tell(ReplySound(data, told, since))
         if ended:
             self._end(ended)
         self._wait(told.silence)
@@ -305,7 +305,7 @@ class Session:
             return
         self.replying = False
         if data := self._out.flush():
-            self._tell(ReplySound(data, 0.0))
+            self._tell(ReplySound(data))
         if ended.cut:
             self._release()
         self._tell(ended)

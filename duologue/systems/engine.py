@@ -38,11 +38,13 @@ class Heard:
         reply: what the system said in it.
         silence: the client was late, and silence was heard for it.
         waited: seconds from the moment at which the step was due to that at which it was done.
+        stepped: seconds of those that the step itself took.
     """
 
     reply: Reply
     silence: bool
     waited: float
+    stepped: float
 
 
 Listener = Callable[[Heard | Exception], None]
@@ -283,7 +285,7 @@ class Engine:
                 self._fail(slot, reply)
                 continue
             late += end - due > self.frame_seconds
-            slot.listener(Heard(reply, silence, end - due))
+            slot.listener(Heard(reply, silence, end - due, end - begin))
         self._count(len(taken), sum(silence for _, silence, _ in taken), late, end - begin)
 
     def _fail(self, slot: Slot, error: Exception) -> None:

@@ -149,3 +149,9 @@ def test_what_is_taught_is_learned_from_the_sound_and_leans_on_nothing() -> None
     next_token_loss(streams, logits, {"phones": one})["phones"].backward()
     assert all(parameter.grad is not None for parameter in model.temporal.parameters())  # it teaches the transformer
     assert "phones" not in model.step(frame_of(sounds, 0), model.init_state(2), {})
+
+
+def test_a_depth_window_shorter_than_a_frame_is_refused() -> None:
+    short = SMALL.model_copy(update={"depth": SMALL.depth.model_copy(update={"window": 2})})
+    with pytest.raises(ValueError, match="3 books a frame"):
+        Backbone(layout((0, 1)), short)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from duologue.nn.embedding import TiedEmbedding
-from duologue.nn.int8 import SMALLEST, Int8Linear, Int8TiedEmbedding, keep_int8, to_int8
+from duologue.nn.int8 import MANY, SMALLEST, Int8Linear, Int8TiedEmbedding, keep_int8, to_int8
 from duologue.nn.weights import pack, unpack
 
 
@@ -40,16 +40,18 @@ def test_leading_dimensions_stay() -> None:
     assert torch.equal(Int8Linear(linear)(x)[1, 3], Int8Linear(linear)(x[1, 3]))
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_a_row_does_not_depend_on_its_neighbours(seed: int) -> None:
+@pytest.mark.parametrize("rows", [MANY - 1, MANY, 24])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_row_does_not_depend_on_its_neighbours(seed: int, rows: int) -> None:
     random = torch.Generator().manual_seed(seed)
     small = Int8Linear(layer(320, 864, seed=seed))
-    batch = torch.randn(24, 320, generator=random)
-    row = int(torch.randint(24, (), generator=random))
-    alone = small(batch[row : row + 1])
-    others = 1000 * torch.randn(24, 320, generator=random)
+    batch = torch.randn(rows, 320, generator=random)
+    row = int(torch.randint(rows, (), generator=random))
+    others = 1000 * torch.randn(rows, 320, generator=random)
     others[row] = batch[row]
-    assert torch.equal(small(others)[row], alone[0])
+    assert torch.equal(small(others)[row], small(batch)[row])
+    alone = small(batch[row : row + 1])[0]  # perhaps by the other kernel: a last bit of bfloat16 is all that may differ
+    assert torch.allclose(small(batch)[row], alone, rtol=2**-7, atol=1e-3)
 
 
 def test_its_state_is_that_of_a_float_layer_and_packs_to_the_same_bytes() -> None:

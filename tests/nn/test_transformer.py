@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from duologue.nn.transformer import Transformer, TransformerConfig
+from duologue.nn.transformer import Past, Transformer, TransformerConfig
 
 WIDE = TransformerConfig(dim=32, layers=2, heads=4, kv_heads=2, window=7)
 
@@ -37,6 +37,17 @@ def test_streaming_equals_offline(length: int, cuts: list[int], heads: tuple[int
     state = model.init_state(2)
     streamed = torch.cat([model.step(part, state) for part in x.split(chunks_of(length, cuts), dim=1)], dim=1)
     assert torch.allclose(streamed, model(x), atol=1e-5)
+
+
+@settings(max_examples=12, deadline=None)
+@given(length=st.integers(1, 7), heads=st.sampled_from([(4, None), (4, 2), (4, 1)]), rows=st.integers(1, 9))
+@torch.no_grad()
+def test_extending_short_sequences_equals_offline(length: int, heads: tuple[int, int | None], rows: int) -> None:
+    model = model_of(TransformerConfig(dim=32, layers=2, heads=heads[0], kv_heads=heads[1], window=7))
+    x = torch.randn(rows, length, 32)
+    past: list[Past] = []
+    extended = torch.cat([model.extend(part, past) for part in x.split(1, dim=1)], dim=1)
+    assert torch.allclose(extended, model(x), atol=1e-5)
 
 
 @torch.no_grad()

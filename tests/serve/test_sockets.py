@@ -356,6 +356,9 @@ def test_the_first_audio_is_timed_from_the_users_last_sound() -> None:
         lines = dict(line.rsplit(" ", 1) for line in (await counted(served)).splitlines() if line[0] != "#")
         assert float(lines["duologue_first_audio_seconds_count"]) == 1
         assert float(lines["duologue_first_audio_seconds_sum"]) >= 0.5
+        steps = float(lines["duologue_reply_step_seconds_count"])
+        assert steps == float(lines["duologue_added_latency_seconds_count"]) > 1
+        assert float(lines["duologue_reply_step_seconds_sum"]) > 0
 
     with serving(Beeper(quiet=20), Limits(drain=0)) as served:
         run(test)
