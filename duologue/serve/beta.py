@@ -81,7 +81,9 @@ def earlier_session(session: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _earlier_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    content = [{**part, "type": _CONTENT.get(part["type"], part["type"])} for part in item.get("content", [])]
+    if "content" not in item:
+        return dict(item)
+    content = [{**part, "type": _CONTENT.get(part["type"], part["type"])} for part in item["content"]]
     return {**item, "content": content}
 
 

@@ -132,9 +132,9 @@ class Calls:
 def _session(request: Request, guest: Guest, settings: dict[str, Any]) -> Realtime:
     """A session with the settings of the client secret, and over them those of the call."""
     server: Server = request.app.state.server
-    refuse_tools(settings.get("tools"), "session.tools")
     config = SessionConfig().changed(dict(guest.session or {})).changed(settings)
     engine = server.engine(request.query_params.get("model") or config.model)
+    refuse_tools(config.tools, "session.tools", engine.card)
     check_voice(config.audio.output.voice, engine.card, "session.audio.output.voice")
     return Realtime(engine, server.detector, server.limits, server.metrics, config.model_dump())
 

@@ -60,9 +60,9 @@ async def _create(request: Request, flat: bool = False) -> tuple[str, int, dict[
         body = await read_json(request, MOST_BYTES, server.limits.depth)
         body = beta.present({"session": body}) if flat else body
         order = checked(_Order.model_validate, body)
-        refuse_tools(order.session.get("tools"), "session.tools")
         config = SessionConfig().changed(order.session)
         card = server.engine(request.query_params.get("model") or config.model).card
+        refuse_tools(config.tools, "session.tools", card)
         check_voice(config.audio.output.voice, card, "session.audio.output.voice")
     except RealtimeError as refusal:
         return worded(server, refusal)

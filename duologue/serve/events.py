@@ -106,6 +106,15 @@ class Audio(_Lenient):
     output: AudioOutput = Field(default_factory=AudioOutput)
 
 
+class Function(_Lenient):
+    """A function that the system may call."""
+
+    type: Literal["function"] = "function"
+    name: str = Field(min_length=1, max_length=64)
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
 class SessionConfig(_Lenient):
     """The settings of a session; the defaults are what a client that asks for nothing gets."""
 
@@ -114,8 +123,8 @@ class SessionConfig(_Lenient):
     output_modalities: list[Modality] = Field(default=["audio"], min_length=1, max_length=2)
     audio: Audio = Field(default_factory=Audio)
     instructions: str = ""
-    tools: list[dict[str, Any]] = []
-    tool_choice: str | dict[str, Any] = "auto"
+    tools: list[Function] = []
+    tool_choice: Literal["auto", "none"] = "auto"
     max_output_tokens: Annotated[int, Field(ge=1)] | Literal["inf"] = "inf"
     tracing: Any = None
     truncation: Any = "auto"
@@ -173,6 +182,8 @@ class ItemParam(_Lenient):
     id: str | None = Field(default=None, min_length=1, max_length=64)
     role: Literal["user", "assistant", "system"] = "user"
     content: list[Content] = []
+    call_id: str | None = Field(default=None, max_length=512)
+    output: str | None = None
 
 
 class _Voice(_Lenient):

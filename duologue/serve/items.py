@@ -18,7 +18,7 @@ def new_id(kind: str) -> str:
 
 @dataclass
 class Item:
-    """A message. `seconds` of sound belong to it."""
+    """A message, or a call of a function or its result, whose `fields` are its own. `seconds` of sound belong to it."""
 
     role: Literal["user", "assistant", "system"]
     content: list[dict[str, Any]] = field(default_factory=list)
@@ -26,16 +26,14 @@ class Item:
     status: Literal["completed", "incomplete", "in_progress"] = "completed"
     seconds: float = 0.0
     previous: str | None = None  # the id of the item before it when it was added
+    type: Literal["message", "function_call", "function_call_output"] = "message"
+    fields: dict[str, str] = field(default_factory=dict)
 
     def wire(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": "realtime.item",
-            "type": "message",
-            "status": self.status,
-            "role": self.role,
-            "content": [dict(part) for part in self.content],
-        }
+        head = {"id": self.id, "object": "realtime.item", "type": self.type, "status": self.status}
+        if self.type != "message":
+            return head | self.fields
+        return head | {"role": self.role, "content": [dict(part) for part in self.content]}
 
 
 class Items:

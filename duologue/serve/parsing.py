@@ -12,6 +12,7 @@ from typing import Any
 from duologue.serve.events import CLIENT_EVENT, EARLIER_RESPONSE, ClientEvent, ItemParam
 from duologue.serve.faults import RealtimeError, checked, refuse_earlier
 from duologue.serve.limits import Limits
+from duologue.systems.base import SystemCard
 
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -88,8 +89,6 @@ def sounds_of(item: ItemParam) -> list[bytes]:
     Raises:
         RealtimeError: it holds something that no system here can take.
     """
-    if item.type in ("function_call", "function_call_output"):
-        refuse_tools([item], "item.type")
     if item.type != "message":
         raise RealtimeError(f"Items of type '{item.type}' are not supported.", "invalid_value", "item.type")
     sounds = []
@@ -102,9 +101,9 @@ def sounds_of(item: ItemParam) -> list[bytes]:
     return sounds
 
 
-def refuse_tools(tools: Any, param: str) -> None:
-    """Say clearly that nothing here calls functions, where functions are offered."""
-    if tools:
+def refuse_tools(tools: Any, param: str, card: SystemCard | None = None) -> None:
+    """Say clearly that this system calls no functions, where functions are offered; None: nothing does so here."""
+    if tools and not (card and card.calls):
         raise RealtimeError(
             "This model cannot call functions: leave 'tools' empty.", "function_calling_not_supported", param
         )

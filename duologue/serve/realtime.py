@@ -16,6 +16,7 @@ from duologue.serve.events import (
     ClientEvent,
     ItemCreate,
     ItemDelete,
+    ItemParam,
     ItemRetrieve,
     ItemTruncate,
     OutputClear,
@@ -36,6 +37,7 @@ from duologue.serve.parsing import parse, refuse_tools, sounds_of
 from duologue.serve.responses import Response, Status, carry, usage_of
 from duologue.serve.session import (
     Broken,
+    Called,
     Moment,
     NoReply,
     ReplyEnded,
@@ -85,6 +87,8 @@ class Realtime:
         self._apart: dict[str, asyncio.Task[None]] = {}  # responses out of band
         self._charged = (0, 0)  # frames heard and said that usage was told of
         self._read = 0  # words read since then
+        self._called: set[str] = set()  # ids of calls of functions whose results are still to come
+        self._results: dict[str, str] = {}  # of calls, by their ids, until the next response
 
     # Its life.
 
@@ -96,6 +100,7 @@ class Realtime:
         """
         await self._session.open(saved=saved)
         self._apply(None)
+        await self._offer()
         self._emit("session.created", session=self.wire())
 
     async def close(self) -> None:
@@ -164,9 +169,9 @@ class Realtime:
                 self._hearing.clear()
                 self._emit("input_audio_buffer.cleared")
             case SessionUpdate():
-                self._update(event.session)
+                await self._update(event.session)
             case ResponseCreate():
-                self._create(event.response)
+                await self._create(event.response)
             case ResponseCancel():
                 self._cancel(event.response_id)
             case ItemCreate():
@@ -182,8 +187,8 @@ class Realtime:
             case OutputClear():
                 raise RealtimeError("There is no output buffer to clear on a WebSocket.", "invalid_value", "type")
 
-    def _update(self, patch: dict[str, Any]) -> None:
-        refuse_tools(patch.get("tools"), "session.tools")
+    async def _update(self, patch: dict[str, Any]) -> None:
+        refuse_tools(patch.get("tools"), "session.tools", self._engine.card)
         before = self.config
         config = before.changed(patch)
         check_voice(config.audio.output.voice, self._engine.card, "session.audio.output.voice")
@@ -191,6 +196,8 @@ class Realtime:
         config.audio.output.voice = before.audio.output.voice
         self.config = config
         self._apply(before)
+        if (config.tools, config.tool_choice) != (before.tools, before.tool_choice):
+            await self._offer()
         self._emit("session.updated", session=self.wire())
 
     def _apply(self, before: SessionConfig | None) -> None:
@@ -202,6 +209,12 @@ class Realtime:
             asked, limits = audio.input.turn_detection, self._limits
             self._session.set_turns(lambda slot: turns_of(asked, slot, self._detector, limits.buffer))
 
+    async def _offer(self) -> None:
+        """Let the system call the functions that the settings name."""
+        if self._engine.card.calls:
+            tools = self.config.tools if self.config.tool_choice == "auto" else []
+            await self._session.offer([tool.model_dump(exclude={"type"}) for tool in tools])
+
     def _commit(self, item: Item) -> None:
         """A turn of the user is over."""
         self._emit("input_audio_buffer.committed", previous_item_id=self._items.last, item_id=item.id)
@@ -209,6 +222,11 @@ class Realtime:
 
     async def _insert(self, event: ItemCreate) -> None:
         given = event.item
+        if given.type in ("function_call", "function_call_output"):
+            refuse_tools([given], "item.type", self._engine.card)
+        if given.type == "function_call_output":
+            self._take_result(given, event.previous_item_id)
+            return
         item = Item(given.role, [part.model_dump(exclude_none=True, exclude={"audio"}) for part in given.content])
         item.id = given.id or item.id
         sounds = sounds_of(given)
@@ -220,6 +238,18 @@ class Realtime:
             for sound in sounds:
                 self._session.insert(sound)
         self._add(item, event.previous_item_id)
+
+    def _take_result(self, given: ItemParam, after: str | None) -> None:
+        """What a call came to; the system is told with the next response."""
+        if given.call_id is None or given.call_id not in self._called:
+            message = f"No function call with id '{given.call_id}' waits for its output."
+            raise RealtimeError(message, "invalid_value", "item.call_id")
+        fields = {"call_id": given.call_id, "output": given.output or ""}
+        item = Item("user", type="function_call_output", fields=fields)
+        item.id = given.id or item.id
+        self._add(item, after)
+        self._called.remove(given.call_id)
+        self._results[given.call_id] = fields["output"]
 
     async def _give_text(self, text: str) -> None:
         if not await self._session.read(text):
@@ -252,7 +282,10 @@ class Realtime:
             audio_end_ms=int(end),
         )
 
-    def _create(self, params: ResponseParams) -> None:
+    async def _create(self, params: ResponseParams) -> None:
+        if params.tools and self._engine.card.calls:
+            message = "Functions are offered to the whole session: set session.tools instead."
+            raise RealtimeError(message, "invalid_value", "response.tools")
         refuse_tools(params.tools, "response.tools")
         check_voice(params.audio.output.voice, self._engine.card, "response.audio.output.voice")
         if params.conversation == "none":
@@ -271,6 +304,9 @@ class Realtime:
                 "response.input",
             )
         self._respond(params)
+        if self._results:
+            results, self._results = self._results, {}
+            await self._session.give(results)
         self._session.answer()
 
     def _create_apart(self, params: ResponseParams) -> None:
@@ -327,6 +363,11 @@ class Realtime:
                 if isinstance(moment, ReplySound):
                     self._metrics.measure(moment)
                 self._hold_to_length(self._response)
+            case Called():
+                self._hearing.settle()
+                self._called.add(moment.id)
+                response = self._response or self._respond(ResponseParams())
+                response.call(moment)
             case ReplyEnded():
                 if moment.cut:
                     self._finish("cancelled", {"reason": "turn_detected"})

@@ -7,6 +7,9 @@ response.created                          (rate_limits.updated)
       response.output_audio.done          response.output_audio_transcript.done
     response.content_part.done
   response.output_item.done               conversation.item.done
+  response.output_item.added              conversation.item.added           once for each function that is called
+    response.function_call_arguments.delta, .done
+  response.output_item.done               conversation.item.done
 response.done                             with its usage
 """
 
@@ -18,7 +21,7 @@ from typing import Any, Literal
 
 from duologue.serve.events import ResponseParams, SessionConfig
 from duologue.serve.items import Item, Items, new_id
-from duologue.serve.session import Moment, ReplySound, ReplyStarted, ReplyWord
+from duologue.serve.session import Called, Moment, ReplySound, ReplyStarted, ReplyWord
 from duologue.serve.sound import Format
 
 Emit = Callable[[dict[str, Any]], None]
@@ -42,6 +45,7 @@ class Response:
         self.most = params.max_output_tokens or config.max_output_tokens
         self._items = items
         self._words: list[str] = []
+        self._output: list[Item] = []
         self._conversation = conversation
         emit({"type": "response.created", "response": self._wire("in_progress", None, None)})
 
@@ -56,11 +60,33 @@ class Response:
     def begin(self) -> None:
         """The reply begins: there is an item of it."""
         self.item = Item("assistant", status="in_progress")
-        self._tell("response.output_item.added", item=self.item.wire())
-        if self._items is not None:
-            previous = self._items.add(self.item)
-            self._emit({"type": "conversation.item.added", "previous_item_id": previous, "item": self.item.wire()})
+        self._open(self.item)
         self._part("added")
+
+    def call(self, called: Called) -> None:
+        """A function is called."""
+        fields = {"call_id": called.id, "name": called.name, "arguments": ""}
+        item = Item("assistant", status="in_progress", type="function_call", fields=fields)
+        self._open(item)
+        whole = {"call_id": called.id, "name": called.name, "arguments": called.arguments}
+        kind = "response.function_call_arguments"
+        self._tell(f"{kind}.delta", of=item, call_id=called.id, delta=called.arguments)
+        self._tell(f"{kind}.done", of=item, **whole)
+        item.fields, item.status = whole, "completed"
+        self._shut(item)
+
+    def _open(self, item: Item) -> None:
+        self._output.append(item)
+        self._tell("response.output_item.added", of=item, item=item.wire())
+        if self._items is not None:
+            previous = self._items.add(item)
+            self._emit({"type": "conversation.item.added", "previous_item_id": previous, "item": item.wire()})
+
+    def _shut(self, item: Item) -> None:
+        self._tell("response.output_item.done", of=item, item=item.wire())
+        if self._items is not None:
+            done = {"type": "conversation.item.done", "previous_item_id": item.previous, "item": item.wire()}
+            self._emit(done)
 
     def word(self, word: str) -> None:
         delta = f" {word}" if self._words else word
@@ -93,20 +119,21 @@ class Response:
         self._part("done")
         item.status = "completed" if status == "completed" else "incomplete"
         item.seconds = self.seconds
-        self._tell("response.output_item.done", item=item.wire())
-        if self._items is not None:
-            done = {"type": "conversation.item.done", "previous_item_id": item.previous, "item": item.wire()}
-            self._emit(done)
+        self._shut(item)
 
     def _part(self, what: Literal["added", "done"]) -> None:
         text = " ".join(self._words)
         part = {"type": "audio", "transcript": text} if self.speaks else {"type": "text", "text": text}
         self._tell(f"response.content_part.{what}", content_index=0, part=part)
 
-    def _tell(self, kind: str, **fields: Any) -> None:
-        event = {"type": kind, "response_id": self.id, "output_index": 0}
-        if self.item is not None and "item" not in fields:
-            event["item_id"] = self.item.id
+    def _tell(self, kind: str, of: Item | None = None, **fields: Any) -> None:
+        """An event of one of its items, the reply's own where none is named."""
+        item = of or self.item
+        event: dict[str, Any] = {"type": kind, "response_id": self.id, "output_index": 0}
+        if item is not None:
+            event["output_index"] = next(index for index, each in enumerate(self._output) if each is item)
+            if "item" not in fields:
+                event["item_id"] = item.id
         self._emit({**event, **fields})
 
     def _wire(self, status: str, details: dict[str, Any] | None, usage: dict[str, Any] | None) -> dict[str, Any]:
@@ -116,7 +143,7 @@ class Response:
             "id": self.id,
             "status": status,
             "status_details": details,
-            "output": [] if self.item is None else [self.item.wire()],
+            "output": [item.wire() for item in self._output],
             "conversation_id": self._conversation,
             "output_modalities": self.modalities,
             "max_output_tokens": self.most,
@@ -135,6 +162,8 @@ def carry(response: Response, moment: Moment, format: Format) -> None:
             response.word(moment.word)
         case ReplySound():
             response.sound(moment.data, format)
+        case Called():
+            response.call(moment)
 
 
 def usage_of(heard: int, said: int, words: int, read: int) -> dict[str, Any]:

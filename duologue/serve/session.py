@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from duologue.serve.sound import Format, Inward, Outward
 from duologue.serve.turns import QUIET, Change, OwnTurns, Turns, UserStarted, UserStopped
 from duologue.serve.voiced import Voiced
-from duologue.systems.base import HeardWord, Pcm, TextWord, Turn
+from duologue.systems.base import FunctionCall, HeardWord, Pcm, TextWord, Tool, Turn
 from duologue.systems.engine import Engine, EngineFullError, Heard, Slot
 from duologue.systems.rows import Saved
 
@@ -55,6 +55,15 @@ class ReplySound:
 
 
 @dataclass(frozen=True)
+class Called:
+    """The system calls a function of the client's; the reply goes on once the result is given."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True)
 class ReplyEnded:
     """The reply is over; `cut`: because the user spoke over it."""
 
@@ -73,7 +82,7 @@ class Broken:
     error: Exception
 
 
-Moment = Change | UserWord | ReplyStarted | ReplyWord | ReplySound | ReplyEnded | NoReply | Broken
+Moment = Change | UserWord | ReplyStarted | ReplyWord | ReplySound | Called | ReplyEnded | NoReply | Broken
 
 
 class Session:
@@ -193,6 +202,14 @@ class Session:
         """Give the user's text to the system; False where it takes none."""
         return await asyncio.to_thread(self.slot.read, text)
 
+    async def offer(self, tools: Sequence[Tool]) -> None:
+        """Functions that the system may call from now on; only for one that can call any."""
+        await asyncio.to_thread(self.slot.offer, tools)
+
+    async def give(self, results: Mapping[str, str]) -> None:
+        """What calls came to, by their ids: the system goes on with it."""
+        await asyncio.to_thread(self.slot.give, results)
+
     def _take(self, frames: list[Pcm]) -> bool:
         for frame in frames:
             self.sent += self.engine.frame_seconds
@@ -233,12 +250,16 @@ class Session:
         self.frames += 1
         self.heard_frames += not told.silence
         ended: ReplyEnded | None = None
+        called = False
         for event in told.reply.events:
             match event:
                 case HeardWord():
                     self._hear_word(event.word)
                 case TextWord():
                     self._say_word(event.word)
+                case FunctionCall() if not self._dropping:
+                    called = True
+                    self._tell(Called(event.id, event.name, event.arguments))
                 case Turn(kind="user_started" | "user_stopped"):
                     self._own_turn(event.kind == "user_started")
                 case Turn(kind="reply_started"):
@@ -253,6 +274,10 @@ class Session:
                 self._tell(ReplySound(data, told, since))
         if ended:
             self._end(ended)
+        elif called and not self.replying:
+            self._wanted = None
+            self._tell(ReplyEnded(cut=False))
+            self._turns.settle()
         self._wait(told.silence)
 
     def _hear_word(self, word: str) -> None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from duologue.errors import AudioError
 
 Pcm = NDArray[np.float32]
+Tool = Mapping[str, Any]
+"""A function that a system may call: its `name`, its `description` and the JSON schema of its `parameters`."""
 
 
 class _Event(BaseModel):
@@ -66,6 +69,15 @@ class Turn(_Event):
     kind: Literal["user_started", "user_stopped", "reply_started", "reply_ended", "interrupted"]
 
 
+class FunctionCall(_Event):
+    """The system wants a function of its client called, with a JSON object of arguments; it goes on with the result."""
+
+    kind: Literal["call"] = "call"
+    id: str
+    name: str
+    arguments: str
+
+
 class Timing(_Event):
     """How long the machine took over the step whose frame ends at `time`."""
 
@@ -86,7 +98,7 @@ class Stage(_Event):
     milliseconds: float
 
 
-Event = HeardWord | TextWord | SpokenWord | Turn | Timing | Stage
+Event = HeardWord | TextWord | SpokenWord | Turn | FunctionCall | Timing | Stage
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 """Reads an event back: `EVENT.validate_json(line)`."""
 
@@ -119,7 +131,8 @@ class Figure(BaseModel):
 class SystemCard(BaseModel):
     """What a system is: what goes in and out, how it takes turns, what it was made from and measured at.
 
-    `latency_ms` is algorithmic: from the end of a sound to the end of the frame that can first answer it.
+    `latency_ms` is algorithmic: from the end of a sound to the end of the frame that can first answer it. `calls`: its
+    conversations can call functions that they are offered.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -128,6 +141,7 @@ class SystemCard(BaseModel):
     hears: tuple[Literal["features", "codes", "text"], ...]
     says: tuple[Literal["speech", "text"], ...] = ("speech", "text")
     duplex: Literal["full", "half"] = "full"
+    calls: bool = False
     languages: tuple[str, ...] = ("en",)
     voices: tuple[str, ...] = ()
     sample_rate: int = Field(default=16000, gt=0)

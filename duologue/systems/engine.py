@@ -12,13 +12,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from duologue.errors import DuologueError
-from duologue.systems.base import Pcm, Reply, SystemCard
+from duologue.systems.base import Pcm, Reply, SystemCard, Tool
 from duologue.systems.cushion import Cushion
 from duologue.systems.rows import Rows, Saved
 
@@ -102,6 +102,14 @@ class Slot:
     def read(self, text: str) -> bool:
         """Give text to the conversation; False where the system takes none."""
         return self.engine._between_steps(self, lambda rows: rows.read(self.row, text))
+
+    def offer(self, tools: Sequence[Tool]) -> bool:
+        """Let the conversation call these functions; False where the system calls none."""
+        return self.engine._between_steps(self, lambda rows: rows.offer(self.row, tools))
+
+    def give(self, results: Mapping[str, str]) -> bool:
+        """What calls came to, by their ids; False where the system calls none."""
+        return self.engine._between_steps(self, lambda rows: rows.give(self.row, results))
 
     def leave(self) -> None:
         """End the conversation and free the slot; leaving twice is harmless."""

@@ -13,7 +13,7 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -22,7 +22,7 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from duologue.errors import DuologueError, ModelError
-from duologue.systems.base import Pcm, Reply
+from duologue.systems.base import Pcm, Reply, Tool
 from duologue.systems.rows import Rows, Saved, rows_of
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # often sent to both processes; when to end is for this one to say
@@ -89,6 +89,12 @@ class ProcessRows(Rows):
 
     def read(self, row: int, text: str) -> bool:
         return bool(self._call("read", row, text))
+
+    def offer(self, row: int, tools: Sequence[Tool]) -> bool:
+        return bool(self._call("offer", row, tools))
+
+    def give(self, row: int, results: Mapping[str, str]) -> bool:
+        return bool(self._call("give", row, results))
 
     def save(self, row: int) -> Saved:
         ticket = _Ticket(self._call("save", row))

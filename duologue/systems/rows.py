@@ -7,7 +7,7 @@ interface, one conversation after the other.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +18,7 @@ from duologue.lm.generate import ConversationState
 from duologue.lm.model import FRAME_RATE
 from duologue.lm.speak import speak
 from duologue.lm.text import CUT
-from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard
+from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard, Tool
 from duologue.systems.native import Floor, NativeSystem
 
 Saved = object
@@ -30,6 +30,19 @@ class Reads(Protocol):
     """A conversation that also takes text of the user, between two frames."""
 
     def read(self, text: str) -> None: ...
+
+
+@runtime_checkable
+class Calls(Protocol):
+    """A conversation that can call functions of its client, told by `FunctionCall`; between two frames as well."""
+
+    def offer(self, tools: Sequence[Tool]) -> None:
+        """These functions may be called from now on, and no others."""
+        ...
+
+    def give(self, results: Mapping[str, str]) -> None:
+        """What calls came to, by their ids; the conversation goes on with that."""
+        ...
 
 
 class Rows(ABC):
@@ -62,6 +75,14 @@ class Rows(ABC):
     @abstractmethod
     def read(self, row: int, text: str) -> bool:
         """Give the user's text to the conversation; False where it takes none."""
+
+    def offer(self, row: int, tools: Sequence[Tool]) -> bool:
+        """Offer functions to the conversation; False where it calls none."""
+        return False
+
+    def give(self, row: int, results: Mapping[str, str]) -> bool:
+        """Go on with what calls came to, by their ids; False where it calls none."""
+        return False
 
     def say(self, text: str, pace: float) -> Pcm | None:
         """Text read aloud (T,), beside all rows and from any thread; None where the system reads nothing aloud."""
@@ -115,6 +136,20 @@ class SingleRows(Rows):
             return False
         conversation.read(text)
         return True
+
+    def offer(self, row: int, tools: Sequence[Tool]) -> bool:
+        conversation = self._conversations[row]
+        if self.card.calls and isinstance(conversation, Calls):
+            conversation.offer(tools)
+            return True
+        return False
+
+    def give(self, row: int, results: Mapping[str, str]) -> bool:
+        conversation = self._conversations[row]
+        if self.card.calls and isinstance(conversation, Calls):
+            conversation.give(results)
+            return True
+        return False
 
     def save(self, row: int) -> Saved:
         return self._conversations.pop(row)

@@ -5,8 +5,9 @@ Weights are read as safetensors or by torch's weights-only loader, and no code o
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import torch
 
 from duologue.audio.resample import resample
 from duologue.errors import ModelError
-from duologue.systems.base import Pcm
-from duologue.systems.cascade.stages import RATE
+from duologue.systems.base import Pcm, Tool
+from duologue.systems.cascade.calling import MARK, called, spoken
+from duologue.systems.cascade.stages import RATE, Call
 from duologue.systems.playback import Sound
 
 SHORTEST = 0.1  # seconds of speech that are worth recognising; filters of some models are about as long
+Message = dict[str, Any]
+_PROBE: Tool = {"name": "probe_of_tools", "description": "", "parameters": {"type": "object", "properties": {}}}
 
 
 def _load(model: str, kind: str, make: Callable[[], Any]) -> Any:
@@ -91,7 +95,10 @@ class PretrainedRecognition:
 
 
 class ChatAnswerer:
-    """A causal language model with a chat template, decoded greedily token by token."""
+    """A causal language model with a chat template, decoded greedily token by token.
+
+    Where the template has a place for tools, it can call functions (`calling`).
+    """
 
     def __init__(self, model: str, instructions: str, longest: int) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -101,6 +108,15 @@ class ChatAnswerer:
         if self.tokenizer.chat_template is None:
             raise ModelError(f"{model} has no chat template; choose a model that was made to converse")
         self.model = _load(model, "text model", lambda: AutoModelForCausalLM.from_pretrained(model)).eval()
+        self.calls = _PROBE["name"] in self.prompt([{"role": "user", "content": ""}], [_PROBE])
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Tool]) -> str:
+        """The text that the model goes on with."""
+        functions = [{"type": "function", "function": dict(tool)} for tool in tools]
+        text: str = self.tokenizer.apply_chat_template(
+            list(messages), tools=functions or None, add_generation_prompt=True, tokenize=False
+        )
+        return text
 
     def open(self, seed: int) -> ChatDialogue:
         """Begin with one conversation; greedy decoding has no use for the seed."""
@@ -113,20 +129,61 @@ class ChatDialogue:
     def __init__(self, answerer: ChatAnswerer) -> None:
         self._answerer = answerer
         instructions = answerer.instructions
-        self._messages = [{"role": "system", "content": instructions}] if instructions else []
+        self._messages: list[Message] = [{"role": "system", "content": instructions}] if instructions else []
+        self._tools: Sequence[Tool] = ()
+        self._called: dict[str, str] = {}  # the names of what was called, by the calls' ids
 
-    def answer(self, text: str) -> Iterator[str]:
-        """The reply in pieces of a token or a few, each as soon as it is decoded."""
+    def offer(self, tools: Sequence[Tool]) -> None:
+        """Functions that the model may call from now on."""
+        self._tools = tools
+
+    def answer(self, text: str) -> Iterator[str | Call]:
+        """The reply in pieces of a token or a few, each as soon as it is decoded, and then what it calls."""
         self._messages.append({"role": "user", "content": text})
-        told = ""
+        return self._reply()
+
+    def go_on(self, results: Mapping[str, str]) -> Iterator[str | Call]:
+        """The reply after what calls came to; results of calls that were never made are left out."""
+        for id, result in results.items():
+            if id in self._called:
+                name = self._called[id]
+                self._messages.append({"role": "tool", "tool_call_id": id, "name": name, "content": result})
+        return self._reply()
+
+    def _reply(self) -> Iterator[str | Call]:
+        names = {tool["name"] for tool in self._tools}
+        told = written = ""
+        calls: list[Call] = []
         try:
-            for whole in self._decode():
+            for written in self._decode():
+                sure = spoken(written) if names else written
                 # the end may be half of a character still
-                if not whole.endswith("\ufffd") and len(whole) > len(told):
-                    piece, told = whole[len(told) :], whole
+                if not sure.endswith("\ufffd") and len(sure) > len(told):
+                    piece, told = sure[len(told) :], sure
                     yield piece
+            calls = self._calls(called(written, names))
+            if not calls and MARK not in written and len(written) > len(told):  # it only looked like a call
+                piece, told = written[len(told) :], written
+                yield piece
+            yield from calls
         finally:
-            self._messages.append({"role": "assistant", "content": told.strip()})
+            self._remember(told, calls)
+
+    def _calls(self, found: Sequence[tuple[str, str]]) -> list[Call]:
+        first = len(self._called) + 1
+        calls = [Call(f"call_{count}", name, arguments) for count, (name, arguments) in enumerate(found, first)]
+        self._called |= {call.id: call.name for call in calls}
+        return calls
+
+    def _remember(self, told: str, calls: Sequence[Call]) -> None:
+        message: Message = {"role": "assistant", "content": told.strip()}
+        if calls:
+            functions = [{"name": call.name, "arguments": json.loads(call.arguments)} for call in calls]
+            message["tool_calls"] = [
+                {"type": "function", "id": call.id, "function": function}
+                for call, function in zip(calls, functions, strict=True)
+            ]
+        self._messages.append(message)
 
     @torch.inference_mode()
     def _next(self, tokens: torch.Tensor, cache: Any) -> tuple[int, Any]:
@@ -136,12 +193,11 @@ class ChatDialogue:
     def _decode(self) -> Iterator[str]:
         """The text so far, after every token."""
         tokenizer, model = self._answerer.tokenizer, self._answerer.model
-        prompt = tokenizer.apply_chat_template(
-            self._messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+        prompt = self._answerer.prompt(self._messages, self._tools)
         ends = model.generation_config.eos_token_id
         ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-        tokens, cache, written = prompt["input_ids"], None, []
+        tokens = tokenizer(prompt, add_special_tokens=False, return_tensors="pt")["input_ids"]
+        cache, written = None, []
         for _ in range(self._answerer.longest):
             token, cache = self._next(tokens, cache)
             if token in ends:

@@ -6,10 +6,11 @@ conversation; only a synthesiser has none, since a sentence is said the same wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from duologue.systems.base import Pcm
+from duologue.systems.base import Pcm, Tool
 from duologue.systems.playback import Sound
 
 RATE = 16000
@@ -59,16 +60,40 @@ class Recognizer(Protocol):
     def open(self) -> Recognition: ...
 
 
+@dataclass(frozen=True)
+class Call:
+    """A function to be called with `arguments`, a JSON object; `id` is its own in the dialogue."""
+
+    id: str
+    name: str
+    arguments: str
+
+
 class Dialogue(Protocol):
     """An answerer's session, which remembers what was said."""
 
-    def answer(self, text: str) -> Iterator[str]:
+    def answer(self, text: str) -> Iterator[str | Call]:
         """The reply to what the user said, in pieces as they come; closed early where the user interrupts it."""
         ...
 
 
+@runtime_checkable
+class CallingDialogue(Dialogue, Protocol):
+    """The session of an answerer that can call functions."""
+
+    def offer(self, tools: Sequence[Tool]) -> None:
+        """These may be called from now on, and no others."""
+        ...
+
+    def go_on(self, results: Mapping[str, str]) -> Iterator[str | Call]:
+        """The reply after what calls came to, by their ids; as of `answer`."""
+        ...
+
+
 class Answerer(Protocol):
-    """Answers text with text."""
+    """Answers text with text; `calls`: its sessions are `CallingDialogue`s."""
+
+    calls: bool
 
     def open(self, seed: int) -> Dialogue: ...
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from duologue.systems.base import (
     Conversation,
     Event,
+    FunctionCall,
     HeardWord,
     Pcm,
     Reply,
@@ -25,10 +27,19 @@ from duologue.systems.base import (
     System,
     SystemCard,
     TextWord,
+    Tool,
     Turn,
 )
 from duologue.systems.cascade.endpoint import Endpointer, Endpointing
-from duologue.systems.cascade.stages import RATE, Answerer, Recognizer, Synthesizer, VoiceDetector
+from duologue.systems.cascade.stages import (
+    RATE,
+    Answerer,
+    Call,
+    CallingDialogue,
+    Recognizer,
+    Synthesizer,
+    VoiceDetector,
+)
 from duologue.systems.playback import Playback, Sound
 
 AHEAD = 2  # frames of the reply that are made before they are needed
@@ -55,6 +66,7 @@ class CascadeSystem(System):
             summary="a voice detector, a recogniser, a text answerer and a synthesiser, one after the other",
             hears=("text",),
             duplex="half",
+            calls=answerer.calls,
             voices=(synthesizer.voice,),
             sample_rate=RATE,
             latency_ms=1000 * self.endpointing.silence,
@@ -85,7 +97,21 @@ class CascadeConversation(Conversation):
     def read(self, text: str) -> None:
         """Take a turn of the user's in writing; it is answered in speech."""
         self._drop_reply()
-        self._reply = self._compose(text)
+        self._reply = self._say(self._dialogue.answer(text))
+
+    def offer(self, tools: Sequence[Tool]) -> None:
+        """Let the answerer call these functions, and no others."""
+        self._calling.offer(tools)
+
+    def give(self, results: Mapping[str, str]) -> None:
+        """Go on with what calls came to, by their ids."""
+        self._drop_reply()
+        self._reply = self._say(self._calling.go_on(results))
+
+    @property
+    def _calling(self) -> CallingDialogue:
+        assert isinstance(self._dialogue, CallingDialogue), f"{self.card.name} calls no functions"
+        return self._dialogue
 
     def _answer(self, pcm: Pcm) -> Reply:
         now = self._heard * self.card.frame
@@ -141,12 +167,15 @@ class CascadeConversation(Conversation):
         events.append(Stage(time=self.time, name="recognition", milliseconds=_since(begin)))
         events += [HeardWord(time=self.time, word=word) for word in text.split()]
         if text:
-            self._reply = self._compose(text)
+            self._reply = self._say(self._dialogue.answer(text))
 
-    def _compose(self, text: str) -> Generator[Sound | Event]:
+    def _say(self, answer: Iterator[str | Call]) -> Generator[Sound | Event]:
         """The reply's sounds as they are made, and what is to be told of them."""
         first, begin = True, time.perf_counter()
-        for sentence in sentences(self._dialogue.answer(text)):
+        for sentence in sentences(answer):
+            if isinstance(sentence, Call):
+                yield FunctionCall(time=self.time, **asdict(sentence))
+                continue
             if first:
                 yield Stage(time=self.time, name="answer", milliseconds=_since(begin))
             for word in sentence.split():
@@ -176,12 +205,21 @@ class CascadeConversation(Conversation):
             self._reply = None
 
 
-def sentences(pieces: Iterable[str]) -> Iterator[str]:
-    """Text that comes in pieces, cut after each full stop, question or exclamation mark as soon as it is surely one."""
+def sentences(pieces: Iterable[str | Call]) -> Iterator[str | Call]:
+    """Text that comes in pieces, cut after each full stop, question or exclamation mark as soon as it is surely one.
+
+    A call comes after all of the text before it.
+    """
     pending = ""
     for piece in pieces:
-        *whole, pending = _SENTENCE_END.split(pending + piece)
-        yield from filter(None, map(str.strip, whole))
+        if isinstance(piece, str):
+            *whole, pending = _SENTENCE_END.split(pending + piece)
+            yield from filter(None, map(str.strip, whole))
+            continue
+        if pending.strip():
+            yield pending.strip()
+        pending = ""
+        yield piece
     if pending.strip():
         yield pending.strip()
 
