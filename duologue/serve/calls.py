@@ -81,7 +81,7 @@ class Calls:
                 address = request.client.host if request.client else ""
                 stack.enter_context(server.places.hold(guest.key, address))
                 offer, settings = await _read(request, server.limits.depth)
-                realtime, saved = await self._resumed(request, guest) or (_session(request, guest, settings), None)
+                realtime, saved = await _resumed(request, guest) or (_session(request, guest, settings), None)
                 call = webrtc.Call(realtime, server, guest.key, saved)
                 answer = await call.answer(offer, request.scope["server"][0])
                 return self._begin(server, call, answer, stack)
@@ -103,19 +103,10 @@ class Calls:
         self._calls[call.id] = call, task
         stack.callback(self._calls.pop, call.id)
         stack.callback(server.open.discard, task)
+        stack.callback(server.hold(call.session, call.guest, lambda: call.end("lost")))
         held = stack.pop_all()
         task.add_done_callback(lambda done: held.close())
         return Response(answer, 201, {"Location": f"{PATH}/{call.id}"}, media_type="application/sdp")
-
-    async def _resumed(self, request: Request, guest: Guest) -> tuple[Realtime, Saved] | None:
-        """The session to go on with, if one is named: of a lost call, or of one that is not known to be lost yet."""
-        server: Server = request.app.state.server
-        id = request.query_params.get("resume", "")
-        for call, task in list(self._calls.values()):
-            if call.session == id and call.guest == guest.key:
-                call.end("lost")
-                await asyncio.wait({task})
-        return server.resume(id, guest.key)
 
     async def hang_up(self, request: Request) -> Response:
         server: Server = request.app.state.server
@@ -127,6 +118,11 @@ class Calls:
             return refuse(server, 404, "call_not_found", "There is no such call.")
         found[0].end("hung up")
         return Response(status_code=200)
+
+
+async def _resumed(request: Request, guest: Guest) -> tuple[Realtime, Saved] | None:
+    server: Server = request.app.state.server
+    return await server.resume(request.query_params.get("resume", ""), guest.key)
 
 
 def _session(request: Request, guest: Guest, settings: dict[str, Any]) -> Realtime:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from duologue.serve.keys import Keys
 from duologue.serve.limits import Limits, Places
@@ -17,6 +17,13 @@ from duologue.systems.engine import Engine
 from duologue.systems.rows import Saved
 
 TOO_LATE = 0.05  # share of late frames from which the server is not ready for more
+
+
+@dataclass
+class _Held:
+    key: str
+    give_up: Callable[[], None]
+    over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass
@@ -39,6 +46,7 @@ class Server:
         self.draining = asyncio.Event()  # no new sessions
         self.closing = asyncio.Event()  # running sessions are to end now
         self.open: set[asyncio.Task[None]] = set()  # sessions, whatever their protocol
+        self._held: dict[str, _Held] = {}  # sessions that can be resumed, by their ids
         self._parked: dict[str, _Parked] = {}
         self._detector: SileroDetector | None = None
 
@@ -89,8 +97,26 @@ class Server:
         self._parked[realtime.id] = _Parked(realtime, saved, key, end)
         self.metrics.parked.set(len(self._parked))
 
-    def resume(self, id: str, key: str) -> tuple[Realtime, Saved] | None:
-        """A parked conversation, for whoever held it."""
+    def hold(self, id: str, key: str, give_up: Callable[[], None]) -> Callable[[], None]:
+        """A conversation has a connection; what is returned is to be called when it has none any more.
+
+        `give_up` lets the connection end and the conversation be parked: its client has come back on another.
+        """
+        held = self._held[id] = _Held(key, give_up)
+
+        def let_go() -> None:
+            held.over.set()
+            if self._held.get(id) is held:
+                del self._held[id]
+
+        return let_go
+
+    async def resume(self, id: str, key: str) -> tuple[Realtime, Saved] | None:
+        """A conversation for whoever held it: a parked one, or one whose connection is not known to be lost yet."""
+        held = self._held.get(id)
+        if held is not None and secrets.compare_digest(held.key, key):
+            held.give_up()
+            await held.over.wait()
         parked = self._parked.get(id)
         if parked is None or not secrets.compare_digest(parked.key, key):
             return None

@@ -27,6 +27,7 @@ from duologue.serve.server import Server
 
 AWAY, UNSUPPORTED, POLICY, BROKEN, RESTART, FULL = 1001, 1003, 1008, 1011, 1012, 1013
 LOST = (1005, 1006)  # the connection ended without a code that says why
+RESUMED = 4000  # its client goes on with the conversation on another
 BREATH = 0.05  # seconds that are not read from a client that was refused a message
 AT_ONCE = 1.0  # seconds within which a client that is sent away may take its last messages
 TOLD = 1.0  # seconds that the end of a connection takes at most to show on its reading side

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -12,7 +13,8 @@ from duologue.serve.faults import RealtimeError
 from duologue.serve.keys import Guest
 from duologue.serve.logs import log
 from duologue.serve.realtime import Realtime
-from duologue.serve.sockets import BREATH, BROKEN, FULL, LOST, ClosingError, Connection, admitted
+from duologue.serve.server import Server
+from duologue.serve.sockets import BREATH, BROKEN, FULL, LOST, RESUMED, ClosingError, Connection, admitted
 from duologue.systems.engine import EngineFullError
 from duologue.systems.rows import Saved
 
@@ -20,31 +22,35 @@ from duologue.systems.rows import Saved
 async def realtime(websocket: WebSocket) -> None:
     """One session: `?model=`, and `?resume=sess_…` to go on with one whose connection was lost."""
     async with admitted(websocket, "realtime") as guest:
-        if guest is not None:
-            await _Client(websocket, guest).run()
+        if guest is None:
+            return
+        server: Server = websocket.app.state.server
+        resumed = await server.resume(websocket.query_params.get("resume", ""), guest.key)
+        await _Client(websocket, guest, resumed).run()
 
 
 class _Client(Connection):
     """One client, in the present events or in those of the beta."""
 
-    def __init__(self, websocket: WebSocket, guest: Guest) -> None:
-        query = websocket.query_params
+    def __init__(self, websocket: WebSocket, guest: Guest, resumed: tuple[Realtime, Saved] | None) -> None:
         self._saved: Saved | None = None
-        server = websocket.app.state.server
-        resumed = server.resume(query["resume"], guest.key) if "resume" in query else None
+        server: Server = websocket.app.state.server
         if resumed:
             self.session, self._saved = resumed
         else:
             settings = dict(guest.session or {})
-            engine = server.engine(query.get("model"))
+            engine = server.engine(websocket.query_params.get("model"))
             self.session = Realtime(engine, server.detector, server.limits, server.metrics, settings)
         super().__init__(websocket, guest, self.session.id)
         self.expires = self.session.expires
         self._beta = beta.is_asked(websocket.headers, websocket.scope.get("subprotocols", []))
         self.session.send = self._tell
         self.session.broken = lambda: self.end(ClosingError(BROKEN, "the conversation failed"))
+        self._let_go: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
+        elsewhere = ClosingError(RESUMED, "resumed on another connection")
+        self._let_go = self.server.hold(self.id, self.guest.key, lambda: self.end(elsewhere))
         try:
             await self.session.open(self._saved)
         except EngineFullError as error:
@@ -66,11 +72,14 @@ class _Client(Connection):
 
     async def release(self, code: int) -> None:
         """A conversation whose connection was lost is kept for a while."""
-        keep = code in LOST and self.session.parkable and self.server.limits.resume > 0
-        if keep and not self.server.closing.is_set():
-            self.server.park(self.session, await self.session.park(), self.guest.key)
-        else:
-            await self.session.close()
+        keep = code in (*LOST, RESUMED) and self.session.parkable and self.server.limits.resume > 0
+        try:
+            if keep and not self.server.closing.is_set():
+                self.server.park(self.session, await self.session.park(), self.guest.key)
+            else:
+                await self.session.close()
+        finally:
+            self._let_go()
 
     def _tell(self, event: dict[str, Any]) -> None:
         told = beta.earlier(event) if self._beta else event

@@ -233,6 +233,26 @@ def test_a_lost_connection_is_resumed_by_who_held_it_and_by_nobody_else(lost: st
         run(test)
 
 
+def test_a_client_that_comes_back_takes_over_from_a_connection_that_is_not_known_to_be_lost() -> None:
+    async def test() -> None:
+        async with client(served) as before:
+            id = (await told(before, "session.created"))["session"]["id"]
+            await before.send(append(tone(0.5)))
+            await told(before, "input_audio_buffer.speech_started")
+            async with client(served, f"?resume={id}", key="other") as stranger:
+                assert (await told(stranger, "session.created"))["session"]["id"] != id
+            async with client(served, f"?resume={id}") as after:
+                assert (await told(after, "session.created"))["session"]["id"] == id
+                assert await closed(before) == 4000
+                await after.send(append(silence(0.3)))
+                assert (await told(after, "response.done"))["response"]["status"] == "completed"
+        while served.server._held:
+            await asyncio.sleep(0.02)
+
+    with serving(Beeper(), Limits(drain=0), keys=(KEY, "other")) as served:
+        run(test)
+
+
 def test_a_vanished_client_is_forgotten_after_a_while() -> None:
     async def test() -> None:
         async with client(served) as websocket:
