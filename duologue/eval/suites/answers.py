@@ -87,7 +87,7 @@ class AnswersSuite(Suite):
 
     name = "answers"
     title = "Answers: is the spoken reply right?"
-    default_cases = 6
+    default_cases = 12
     groups = ("speakers", "category")
     measures: ClassVar[tuple[Measure, ...]] = (
         _share("right", "right in text", beside="wer_question"),

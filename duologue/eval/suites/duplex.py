@@ -62,7 +62,7 @@ class DuplexSuite(SceneSuite):
     name = "duplex"
     long = "soak"
     title = "Full duplex: taking, holding and leaving the floor"
-    default_cases = 6
+    default_cases = 12
     measures: ClassVar[tuple[Measure, ...]] = (
         percent("response_rate", "responds", of="responded", over="turns"),
         seconds("latency_p50", "latency p50", "median", "latency"),
