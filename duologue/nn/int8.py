@@ -11,12 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from duologue.nn.embedding import TiedEmbedding
 
 SMALLEST = 16_384  # weights below which int8 saves nothing worth an error
 MANY = 6  # vectors
+STRIDE = (
+    8  # vectors by which that kernel is given more: for each number of them, oneDNN makes and keeps code of its own
+)
 LANES = 32  # the kernel reads so many inputs at once, and past the end of a row of any other length
 
 
@@ -54,7 +58,8 @@ class _Int8(nn.Module):
         """x (..., in) times every row -> (..., out), float32."""
         flat = x.reshape(-1, x.shape[-1]).bfloat16()
         if self._tiles is not None and len(flat) >= MANY:
-            y: Tensor = torch.ops.mkldnn._linear_pointwise(flat, self._tiles, None, "none", [], "")
+            padded = F.pad(flat, (0, 0, 0, -len(flat) % STRIDE))
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(padded, self._tiles, None, "none", [], "")[: len(flat)]
         else:
             y = torch._weight_int8pack_mm(flat, self.weight, self.ones)
         return (y * self.scale).view(*x.shape[:-1], -1)
