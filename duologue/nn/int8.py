@@ -18,9 +18,7 @@ from duologue.nn.embedding import TiedEmbedding
 
 SMALLEST = 16_384  # weights below which int8 saves nothing worth an error
 MANY = 6  # vectors
-STRIDE = (
-    8  # vectors by which that kernel is given more: for each number of them, oneDNN makes and keeps code of its own
-)
+STRIDE = 8  # that kernel is given a multiple of so many: oneDNN makes and keeps code for each number
 LANES = 32  # the kernel reads so many inputs at once, and past the end of a row of any other length
 
 

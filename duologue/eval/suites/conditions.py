@@ -24,7 +24,7 @@ FAST, SLOW = 1.3, 0.75  # recordings are played faster or slower, pitch and all
 SNR_DB = {"noise-20": 20.0, "noise-10": 10.0, "noise-5": 5.0}
 CONDITIONS: dict[str, str] = {
     **{name: f"noise {snr:.0f} dB below the voice, all the time" for name, snr in SNR_DB.items()},
-    "reverb": "said in a room",
+    "reverb": "said in a room, half of them recorded where there are recordings, the others made up",
     "telephone": "over a telephone: 8 kHz, 300 to 3400 Hz, G.711",
     "fast": f"said in haste: {FAST_RATE} words a minute; recordings {FAST:g} times as fast",
     "slow": f"said slowly: {SLOW_RATE} words a minute; recordings {SLOW:g} times as fast",
@@ -36,16 +36,21 @@ def changed(pcm: Pcm, condition: str, rng: np.random.Generator, rooms: list[Pcm]
     """A voice (T,) as it arrives under a condition; noise comes in elsewhere.
 
     Args:
-        rng: draws the room, from `rooms` (impulse responses) or made up where there are none.
+        rng: draws the room, from `rooms` (impulse responses) for one in two, since those that are held out are few;
+            else it is made up.
     """
     chosen: dict[str, Callable[[], Pcm]] = {
-        "reverb": lambda: reverb(pcm, rooms[int(rng.integers(len(rooms)))] if rooms else room(rng)),
+        "reverb": lambda: reverb(pcm, _room(rng, rooms)),
         "telephone": lambda: telephone(pcm),
         "quiet": lambda: gain(pcm, QUIET_DBFS - speech_level(pcm)),
         "fast": lambda: speed(pcm, FAST),
         "slow": lambda: speed(pcm, SLOW),
     }
     return np.clip(chosen[condition](), -1, 1) if condition in chosen else pcm
+
+
+def _room(rng: np.random.Generator, rooms: list[Pcm]) -> Pcm:
+    return rooms[int(rng.integers(len(rooms)))] if rooms and rng.random() < 0.5 else room(rng)
 
 
 def noise_below(pcm: Pcm, snr_db: float, rng: np.random.Generator, noises: list[Pcm]) -> Pcm:

@@ -126,6 +126,9 @@ def test_the_voice_is_changed_and_keeps_its_time(question: Pcm) -> None:
     assert spectrum[len(spectrum) // 2 :].sum() < 1e-3 * spectrum.sum()  # nothing above 4 kHz
     wet = changed(question, "reverb", rng, [])
     assert wet.shape == question.shape and not np.allclose(wet, question)
+    bare = np.eye(1, 8, dtype=np.float32)[0]  # a room of which nothing comes back
+    dry = [np.allclose(changed(question, "reverb", rng, [bare]), question, atol=1e-6) for _ in range(12)]
+    assert 0 < sum(dry) < 12  # one held-out room does not stand for all
 
 
 def own(facts: object, audio: tuple[str, ...] = ("question",)) -> Case:
