@@ -8,14 +8,20 @@ from types import FrameType
 
 import uvicorn
 
+from duologue.errors import ModelError
 from duologue.serve.app import make_app
 from duologue.serve.keys import LOOPBACK
 from duologue.serve.server import Server
 from duologue.serve.wire import PatientProtocol
 
+LOOK = 1.0  # seconds between looks at whether there still is a model
+
 
 class Runner(uvicorn.Server):
-    """A uvicorn that drains: the first SIGTERM or Ctrl-C lets sessions go on for a while, the second does not."""
+    """A uvicorn that drains: the first SIGTERM or Ctrl-C lets sessions go on for a while, the second does not.
+
+    A server none of whose models lives any more ends with an error, so that whoever runs it can start it again.
+    """
 
     def __init__(self, server: Server, host: str, port: int, origins: list[str] | None = None) -> None:
         super().__init__(
@@ -42,10 +48,19 @@ class Runner(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._server.start()
+        watching = asyncio.ensure_future(self._watch())
         try:
             await super().serve(sockets)
         finally:
+            watching.cancel()
             await asyncio.to_thread(self._server.stop)
+        if watching.done() and not watching.cancelled():
+            raise ModelError(f"the processes of all models have ended ({', '.join(self._server.engines)}); start again")
+
+    async def _watch(self) -> None:
+        while any(engine.alive for engine in self._server.engines.values()):
+            await asyncio.sleep(LOOK)
+        await self._drain()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._loop.call_soon_threadsafe(self.end)

@@ -86,15 +86,22 @@ def test_ctrl_c_while_the_model_loads_leaves_one_line_and_no_process(tmp_path: P
     assert not psutil.wait_procs(loading, timeout=10)[1]
 
 
-def test_a_server_whose_model_died_says_so(tmp_path: Path) -> None:
-    with process(tmp_path) as (home, served):
+def test_a_server_one_of_whose_models_died_says_so_and_one_without_any_ends(tmp_path: Path) -> None:
+    with process(tmp_path, "--model", "never-talk") as (home, served):
         assert httpx2.get(f"http://{home}/healthz").status_code == 200
-        model = max(psutil.Process(served.pid).children(), key=lambda child: child.memory_info().rss)
-        model.kill()
+        children = psutil.Process(served.pid).children()
+        first, second = (child for child in children if "resource_tracker" not in " ".join(child.cmdline()))
+        first.kill()
         end = time.monotonic() + 30
         while httpx2.get(f"http://{home}/healthz").status_code != 503:
             assert time.monotonic() < end
         assert httpx2.get(f"http://{home}/readyz").json()["ready"] is False
+        assert served.poll() is None
+        second.kill()
+        _, errors = served.communicate(timeout=60)
+    assert served.returncode == 1
+    assert "the processes of all models have ended (" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
 
 
 def test_a_conversation_is_recorded_where_it_is_asked(tmp_path: Path) -> None:
