@@ -47,9 +47,9 @@ class _Int8(nn.Module):
         self._tile(values)
 
     def _tile(self, values: Tensor) -> None:
-        """Keep the values in bfloat16 too, exactly, in the order that oneDNN wants; not on a CPU without bfloat16."""
+        """Keep the values in bfloat16 too, exactly, in the order that oneDNN wants; not where there is neither."""
         self._tiles: Tensor | None = None
-        if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported") and torch.ops.mkldnn._is_mkldnn_bf16_supported():
             self._tiles = torch.ops.mkldnn._reorder_linear_weight(values.bfloat16(), MANY)
 
     def _times(self, x: Tensor) -> Tensor:

@@ -204,6 +204,7 @@ class ResponseParams(_Lenient):
     audio: _ResponseAudio = _ResponseAudio()
     instructions: str | None = None
     tools: list[dict[str, Any]] = []
+    tool_choice: str | dict[str, Any] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | Literal["inf"] | None = None
 
 

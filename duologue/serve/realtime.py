@@ -69,6 +69,8 @@ class Realtime:
         self.id = new_id("sess")
         self.config = SessionConfig().changed(settings)
         self.config.model = engine.card.name
+        if not engine.card.calls:
+            self.config.tools = []  # a client secret for another model may bring some
         self.config.audio.output.voice = voice_of(engine.card)
         self.expires = time.time() + limits.session
         self.send: Callable[[dict[str, Any]], None] = lambda event: None
@@ -88,7 +90,7 @@ class Realtime:
         self._charged = (0, 0)  # frames heard and said that usage was told of
         self._read = 0  # words read since then
         self._called: set[str] = set()  # ids of calls of functions whose results are still to come
-        self._results: dict[str, str] = {}  # of calls, by their ids, until the next response
+        self._given = False  # results of calls that no reply knows of
 
     # Its life.
 
@@ -225,7 +227,7 @@ class Realtime:
         if given.type in ("function_call", "function_call_output"):
             refuse_tools([given], "item.type", self._engine.card)
         if given.type == "function_call_output":
-            self._take_result(given, event.previous_item_id)
+            await self._take_result(given, event.previous_item_id)
             return
         item = Item(given.role, [part.model_dump(exclude_none=True, exclude={"audio"}) for part in given.content])
         item.id = given.id or item.id
@@ -239,8 +241,8 @@ class Realtime:
                 self._session.insert(sound)
         self._add(item, event.previous_item_id)
 
-    def _take_result(self, given: ItemParam, after: str | None) -> None:
-        """What a call came to; the system is told with the next response."""
+    async def _take_result(self, given: ItemParam, after: str | None) -> None:
+        """What a call came to: the next reply knows it, whatever that is a reply to."""
         if given.call_id is None or given.call_id not in self._called:
             message = f"No function call with id '{given.call_id}' waits for its output."
             raise RealtimeError(message, "invalid_value", "item.call_id")
@@ -249,7 +251,8 @@ class Realtime:
         item.id = given.id or item.id
         self._add(item, after)
         self._called.remove(given.call_id)
-        self._results[given.call_id] = fields["output"]
+        self._given = True
+        await self._session.give({given.call_id: fields["output"]})
 
     async def _give_text(self, text: str) -> None:
         if not await self._session.read(text):
@@ -283,10 +286,14 @@ class Realtime:
         )
 
     async def _create(self, params: ResponseParams) -> None:
-        if params.tools and self._engine.card.calls:
-            message = "Functions are offered to the whole session: set session.tools instead."
-            raise RealtimeError(message, "invalid_value", "response.tools")
-        refuse_tools(params.tools, "response.tools")
+        refuse_tools(params.tools, "response.tools", self._engine.card)
+        for name, wrong in (
+            ("tools", bool(params.tools)),
+            ("tool_choice", params.tool_choice not in (None, self.config.tool_choice)),
+        ):
+            if wrong:
+                message = f"Functions are offered to the whole session: set session.{name} instead."
+                raise RealtimeError(message, "invalid_value", f"response.{name}")
         check_voice(params.audio.output.voice, self._engine.card, "response.audio.output.voice")
         if params.conversation == "none":
             self._create_apart(params)
@@ -304,9 +311,9 @@ class Realtime:
                 "response.input",
             )
         self._respond(params)
-        if self._results:
-            results, self._results = self._results, {}
-            await self._session.give(results)
+        if self._given:
+            self._given = False
+            await self._session.go_on()
         self._session.answer()
 
     def _create_apart(self, params: ResponseParams) -> None:
@@ -355,6 +362,7 @@ class Realtime:
             case UserWord():
                 self._hearing.word(moment.word)
             case ReplyStarted():
+                self._given = False
                 self._hearing.settle()
                 response = self._response or self._respond(ResponseParams())
                 response.begin()

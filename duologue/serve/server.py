@@ -114,7 +114,7 @@ class Server:
     async def resume(self, id: str, key: str) -> tuple[Realtime, Saved] | None:
         """A conversation for whoever held it: a parked one, or one whose connection is not known to be lost yet."""
         held = self._held.get(id)
-        if held is not None and secrets.compare_digest(held.key, key):
+        if held is not None and self.limits.resume > 0 and secrets.compare_digest(held.key, key):
             held.give_up()
             await held.over.wait()
         parked = self._parked.get(id)

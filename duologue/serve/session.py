@@ -207,8 +207,12 @@ class Session:
         await asyncio.to_thread(self.slot.offer, tools)
 
     async def give(self, results: Mapping[str, str]) -> None:
-        """What calls came to, by their ids: the system goes on with it."""
+        """What calls came to, by their ids."""
         await asyncio.to_thread(self.slot.give, results)
+
+    async def go_on(self) -> None:
+        """Let the system reply to what it was given; `answer` as well, so that it has the time."""
+        await asyncio.to_thread(self.slot.go_on)
 
     def _take(self, frames: list[Pcm]) -> bool:
         for frame in frames:

@@ -39,7 +39,7 @@ class _Client(Connection):
             self.session, self._saved = resumed
         else:
             settings = dict(guest.session or {})
-            engine = server.engine(websocket.query_params.get("model"))
+            engine = server.engine(websocket.query_params.get("model") or settings.get("model"))
             self.session = Realtime(engine, server.detector, server.limits, server.metrics, settings)
         super().__init__(websocket, guest, self.session.id)
         self.expires = self.session.expires

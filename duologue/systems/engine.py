@@ -111,6 +111,10 @@ class Slot:
         """What calls came to, by their ids; False where the system calls none."""
         return self.engine._between_steps(self, lambda rows: rows.give(self.row, results))
 
+    def go_on(self) -> bool:
+        """Let the system reply to what it was given; False where it calls none."""
+        return self.engine._between_steps(self, lambda rows: rows.go_on(self.row))
+
     def leave(self) -> None:
         """End the conversation and free the slot; leaving twice is harmless."""
         self.engine._leave(self)

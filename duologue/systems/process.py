@@ -96,6 +96,9 @@ class ProcessRows(Rows):
     def give(self, row: int, results: Mapping[str, str]) -> bool:
         return bool(self._call("give", row, results))
 
+    def go_on(self, row: int) -> bool:
+        return bool(self._call("go_on", row))
+
     def save(self, row: int) -> Saved:
         ticket = _Ticket(self._call("save", row))
         weakref.finalize(ticket, self._dropped.append, ticket.number)

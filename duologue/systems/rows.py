@@ -41,7 +41,11 @@ class Calls(Protocol):
         ...
 
     def give(self, results: Mapping[str, str]) -> None:
-        """What calls came to, by their ids; the conversation goes on with that."""
+        """What calls came to, by their ids."""
+        ...
+
+    def go_on(self) -> None:
+        """Reply to what was given."""
         ...
 
 
@@ -81,7 +85,11 @@ class Rows(ABC):
         return False
 
     def give(self, row: int, results: Mapping[str, str]) -> bool:
-        """Go on with what calls came to, by their ids; False where it calls none."""
+        """Tell the conversation what calls came to, by their ids; False where it calls none."""
+        return False
+
+    def go_on(self, row: int) -> bool:
+        """Let the conversation reply to what it was given; False where it calls nothing."""
         return False
 
     def say(self, text: str, pace: float) -> Pcm | None:
@@ -148,6 +156,13 @@ class SingleRows(Rows):
         conversation = self._conversations[row]
         if self.card.calls and isinstance(conversation, Calls):
             conversation.give(results)
+            return True
+        return False
+
+    def go_on(self, row: int) -> bool:
+        conversation = self._conversations[row]
+        if self.card.calls and isinstance(conversation, Calls):
+            conversation.go_on()
             return True
         return False
 

@@ -85,6 +85,19 @@ def test_functions_can_be_taken_back(cascade: Served) -> None:
     run(test)
 
 
+def test_a_result_is_known_to_the_next_reply_whoever_asks_for_it(cascade: Served) -> None:
+    async def test() -> None:
+        async with connected(cascade, tools=[TOOL]) as connection:
+            await say(connection, spoken_question())
+            call = (await until(connection, "response.done"))[-1].response.output[-1]
+            output = {"type": "function_call_output", "call_id": call.call_id, "output": "minus two"}
+            await connection.conversation.item.create(item=output)
+            await say(connection, spoken_question())
+            assert text_of(await until(connection, "response.done")) == "It is minus two in Oslo."
+
+    run(test)
+
+
 def test_what_cannot_be_offered_is_refused(cascade: Served) -> None:
     async def test() -> None:
         async with connected(cascade) as connection:
@@ -94,6 +107,8 @@ def test_what_cannot_be_offered_is_refused(cascade: Served) -> None:
                 assert error.param is not None and error.param.startswith("session.tools")
             await connection.response.create(response={"tools": [TOOL]})
             assert (await until(connection, "error"))[-1].error.param == "response.tools"
+            await connection.response.create(response={"tool_choice": "required"})
+            assert (await until(connection, "error"))[-1].error.param == "response.tool_choice"
 
     run(test)
 

@@ -31,10 +31,27 @@ def test_calls_are_found_in_each_way_of_writing_them(written: str, count: int) -
 
 
 @pytest.mark.parametrize(
-    "written", ["It is cold.", "<tool_call>{not json}</tool_call>", "[laughs] no", '{"name": "rm"}', '["weather"]', "3"]
+    "written",
+    [
+        "It is cold.",
+        "<tool_call>{not json}</tool_call>",
+        "[laughs] no",
+        '{"name": "rm"}',
+        '["weather"]',
+        "3",
+        '{"name": ["weather"]}',
+        '{"name": "weather", "arguments": "Oslo"}',
+        '{"name": "weather", "arguments": [1]}',
+    ],
 )
 def test_what_is_no_call_is_none(written: str) -> None:
     assert called(written, {"weather"}) == []
+
+
+@pytest.mark.parametrize("arguments", ["", '{"city": "Oslo"}', {}, {"city": "Oslo"}])
+def test_arguments_are_an_object_however_they_are_written(arguments: object) -> None:
+    ((_, told),) = called(json.dumps({"name": "weather", "arguments": arguments}), {"weather"})
+    assert json.loads(told) in ({}, {"city": "Oslo"})
 
 
 @given(st.sampled_from([*WRITTEN, "a < b, and <tool_ is no mark", "plain words"]), st.data())
@@ -49,18 +66,20 @@ def test_what_is_said_while_it_is_written_is_never_taken_back(written: str, data
 TEMPLATE = (
     "{% for t in tools or [] %}{{ '#' + t.function.name }}{% endfor %}"
     "{% for m in messages %}{{ m.role[0] }}{% for c in m.tool_calls or [] %}{{ c.function.arguments.city }}"
+    "{% if c.id | length != 9 %}{{ raise_exception('ids have nine letters') }}{% endif %}"
     "{% endfor %}{{ m.content }}{{ '~' }}{% endfor %}a"
 )
 LEARNED = {  # prompt -> what the model has learned by heart to write after it
     "#weatheruis it cold~a": 'wait. <tool_call>{"name": "weather", "arguments": {"city": "oslo"}}</tool_call>',
     "#weatheruis it cold~aoslowait.~tminus two~a": "it is minus two.",
     "uis it cold~a": "i do not know.",
+    "#newsuis it cold~a": '<tool_call>{"name": "weath',
 }
 
 
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LLaMA of two layers that knows three replies by heart, letter by letter."""
+    """A LLaMA of two layers that knows some replies by heart, letter by letter."""
     pytest.importorskip("transformers")
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -99,7 +118,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_chat_model_calls_a_function_and_goes_on_with_its_result(chat: Path) -> None:
-    from duologue.systems.cascade.pretrained import ChatAnswerer
+    from duologue.systems.cascade.pretrained import FAILED, ChatAnswerer
     from duologue.systems.cascade.stages import Call
 
     answerer = ChatAnswerer(str(chat), "", 128)
@@ -110,8 +129,12 @@ def test_a_chat_model_calls_a_function_and_goes_on_with_its_result(chat: Path) -
     dialogue.offer([{"name": "weather", "description": "", "parameters": {}}])
     *said, call = dialogue.answer("is it cold")
     assert "".join(map(str, said)).strip() == "wait."
-    assert call == Call("call_1", "weather", '{"city": "oslo"}')
-    assert "".join(map(str, dialogue.go_on({"call_1": "minus two", "call_9": "never called"}))) == "it is minus two."
+    assert call == Call("call00001", "weather", '{"city": "oslo"}')
+    dialogue.give({"call00001": "minus two", "call00009": "never called"})
+    assert "".join(map(str, dialogue.go_on())) == "it is minus two."
+    dialogue = answerer.open(0)
+    dialogue.offer([{"name": "news", "description": "", "parameters": {}}])
+    assert "".join(map(str, dialogue.answer("is it cold"))) == FAILED  # half of a call
 
 
 # ---- through the cascade -----------------------------------------------------------------------------------------
@@ -150,6 +173,8 @@ def test_a_cascade_tells_of_its_calls_and_says_what_came_back() -> None:
     assert (call.id, call.name, json.loads(call.arguments)) == ("call_1", "weather", {"city": "Oslo"})
     assert text_of(events) == "One moment."
     assert rows.give(0, {"call_1": "minus two"})
+    assert until_quiet(rows)[-1].kind == "timing"  # it waits to be asked
+    assert rows.go_on(0)
     events = until_quiet(rows)
     assert text_of(events) == "It is minus two in Oslo."
     assert [event.kind for event in events if isinstance(event, Turn)] == ["reply_started", "reply_ended"]
@@ -166,7 +191,7 @@ def test_a_chat_model_calls_from_a_process_of_its_own(chat: Path, tmp_path: Path
         assert rows.offer(0, [{"name": "weather", "description": "", "parameters": {}}])
         assert rows.read(0, "is it cold")
         (call,) = [event for event in until_quiet(rows) if isinstance(event, FunctionCall)]
-        assert rows.give(0, {call.id: "minus two"})
+        assert rows.give(0, {call.id: "minus two"}) and rows.go_on(0)
         assert text_of(until_quiet(rows)) == "it is minus two."
     finally:
         rows.close_all()
@@ -177,3 +202,4 @@ def test_a_system_that_calls_nothing_is_offered_nothing() -> None:
     rows.open(0, 0)
     assert not rows.offer(0, [{"name": "weather"}])
     assert not rows.give(0, {"call_1": "minus two"})
+    assert not rows.go_on(0)

@@ -4,7 +4,7 @@
     {"name": "weather", "parameters": {"city": "Oslo"}}                            Llama
     [{"name": "weather", "arguments": {"city": "Oslo"}}]                           Mistral
 
-Whatever comes before the first mark is said. What begins like the JSON of a call is held back until it is known.
+Whatever comes before the first mark is said; the rest, and what begins like the JSON of a call, never is.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 
 MARK = "<tool_call>"
 _MARKED = re.compile(rf"{MARK}(.*?)(?:</tool_call>|(?={MARK})|$)", re.DOTALL)
-_JSON = ("{", "[")
+_JSON = re.compile(r"\s*(\{|\[\s*(\{|$))")
 
 
 def spoken(written: str) -> str:
     """What of a reply that is being written is surely to be said; it only ever grows as more is written."""
-    if written.lstrip().startswith(_JSON):
+    if _JSON.match(written) or not written.strip():
         return ""
     if MARK in written:
         return written[: written.index(MARK)]
@@ -29,18 +29,30 @@ def spoken(written: str) -> str:
     return written[: len(written) - begun]
 
 
+def is_plain(written: str) -> bool:
+    """Whether there is nothing of a call in a whole reply."""
+    return MARK not in written and not _JSON.match(written)
+
+
 def called(written: str, names: Collection[str]) -> list[tuple[str, str]]:
-    """The calls in a whole reply, name and JSON of the arguments; those of functions that are not on offer are none."""
-    parts = [written] if written.lstrip().startswith(_JSON) else _MARKED.findall(written)
+    """The calls in a whole reply, name and JSON object of arguments; those of functions not on offer are none."""
+    parts = [written] if _JSON.match(written) else _MARKED.findall(written)
     found: list[tuple[str, str]] = []
     for part in parts:
-        try:
-            told: Any = json.loads(part)
-        except ValueError:
-            continue
+        told = _read(part)
         for call in told if isinstance(told, list) else [told]:
-            if not isinstance(call, dict) or call.get("name") not in names:
+            if not isinstance(call, dict) or not isinstance(call.get("name"), str) or call["name"] not in names:
                 continue
             arguments = call.get("arguments", call.get("parameters", {}))
-            found.append((call["name"], arguments if isinstance(arguments, str) else json.dumps(arguments)))
+            if isinstance(arguments, str):  # JSON in JSON, as OpenAI's own models write it
+                arguments = _read(arguments or "{}")
+            if isinstance(arguments, dict):
+                found.append((call["name"], json.dumps(arguments)))
     return found
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -17,12 +17,14 @@ import torch
 from duologue.audio.resample import resample
 from duologue.errors import ModelError
 from duologue.systems.base import Pcm, Tool
-from duologue.systems.cascade.calling import MARK, called, spoken
+from duologue.systems.cascade.calling import called, is_plain, spoken
 from duologue.systems.cascade.stages import RATE, Call
 from duologue.systems.playback import Sound
 
 SHORTEST = 0.1  # seconds of speech that are worth recognising; filters of some models are about as long
 Message = dict[str, Any]
+FAILED = "Sorry, that did not work."
+"""Said where a model meant to call a function and wrote nothing that can be called."""
 _PROBE: Tool = {"name": "probe_of_tools", "description": "", "parameters": {"type": "object", "properties": {}}}
 
 
@@ -131,7 +133,7 @@ class ChatDialogue:
         instructions = answerer.instructions
         self._messages: list[Message] = [{"role": "system", "content": instructions}] if instructions else []
         self._tools: Sequence[Tool] = ()
-        self._called: dict[str, str] = {}  # the names of what was called, by the calls' ids
+        self._called: dict[str, str] = {}  # the names of what was called, by ids of nine letters, as Mistral wants them
 
     def offer(self, tools: Sequence[Tool]) -> None:
         """Functions that the model may call from now on."""
@@ -140,48 +142,46 @@ class ChatDialogue:
     def answer(self, text: str) -> Iterator[str | Call]:
         """The reply in pieces of a token or a few, each as soon as it is decoded, and then what it calls."""
         self._messages.append({"role": "user", "content": text})
-        return self._reply()
+        return self.go_on()
 
-    def go_on(self, results: Mapping[str, str]) -> Iterator[str | Call]:
-        """The reply after what calls came to; results of calls that were never made are left out."""
+    def give(self, results: Mapping[str, str]) -> None:
+        """What calls came to; results of calls that were never made are left out."""
         for id, result in results.items():
             if id in self._called:
                 name = self._called[id]
                 self._messages.append({"role": "tool", "tool_call_id": id, "name": name, "content": result})
-        return self._reply()
 
-    def _reply(self) -> Iterator[str | Call]:
-        names = {tool["name"] for tool in self._tools}
+    def go_on(self) -> Iterator[str | Call]:
+        """The reply to all that was said and given so far."""
         told = written = ""
-        calls: list[Call] = []
+        made: list[Call] = []
         try:
             for written in self._decode():
-                sure = spoken(written) if names else written
+                sure = spoken(written)
                 # the end may be half of a character still
                 if not sure.endswith("\ufffd") and len(sure) > len(told):
                     piece, told = sure[len(told) :], sure
                     yield piece
-            calls = self._calls(called(written, names))
-            if not calls and MARK not in written and len(written) > len(told):  # it only looked like a call
-                piece, told = written[len(told) :], written
-                yield piece
-            yield from calls
+            found = called(written, {tool["name"] for tool in self._tools})
+            if not found and len(written) > len(told):  # a call that cannot be made, or only the beginning of a mark
+                rest = written[len(told) :] if is_plain(written) else FAILED
+                told += rest
+                yield rest
+            for name, arguments in found:
+                call = Call(f"call{len(self._called) + 1:05d}", name, arguments)
+                self._called[call.id] = name
+                made.append(call)
+                yield call
         finally:
-            self._remember(told, calls)
+            self._remember(told, made)
 
-    def _calls(self, found: Sequence[tuple[str, str]]) -> list[Call]:
-        first = len(self._called) + 1
-        calls = [Call(f"call_{count}", name, arguments) for count, (name, arguments) in enumerate(found, first)]
-        self._called |= {call.id: call.name for call in calls}
-        return calls
-
-    def _remember(self, told: str, calls: Sequence[Call]) -> None:
+    def _remember(self, told: str, made: Sequence[Call]) -> None:
         message: Message = {"role": "assistant", "content": told.strip()}
-        if calls:
-            functions = [{"name": call.name, "arguments": json.loads(call.arguments)} for call in calls]
+        if made:
+            functions = [{"name": call.name, "arguments": json.loads(call.arguments)} for call in made]
             message["tool_calls"] = [
                 {"type": "function", "id": call.id, "function": function}
-                for call, function in zip(calls, functions, strict=True)
+                for call, function in zip(made, functions, strict=True)
             ]
         self._messages.append(message)
 

@@ -85,8 +85,12 @@ class CallingDialogue(Dialogue, Protocol):
         """These may be called from now on, and no others."""
         ...
 
-    def go_on(self, results: Mapping[str, str]) -> Iterator[str | Call]:
-        """The reply after what calls came to, by their ids; as of `answer`."""
+    def give(self, results: Mapping[str, str]) -> None:
+        """What calls came to, by their ids: the next reply knows it."""
+        ...
+
+    def go_on(self) -> Iterator[str | Call]:
+        """A reply to what was given, without anything more that the user said; as of `answer`."""
         ...
 
 

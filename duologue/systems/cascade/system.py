@@ -104,9 +104,13 @@ class CascadeConversation(Conversation):
         self._calling.offer(tools)
 
     def give(self, results: Mapping[str, str]) -> None:
-        """Go on with what calls came to, by their ids."""
+        """What calls came to, by their ids."""
+        self._calling.give(results)
+
+    def go_on(self) -> None:
+        """Reply to what was given."""
         self._drop_reply()
-        self._reply = self._say(self._calling.go_on(results))
+        self._reply = self._say(self._calling.go_on())
 
     @property
     def _calling(self) -> CallingDialogue:
@@ -167,6 +171,7 @@ class CascadeConversation(Conversation):
         events.append(Stage(time=self.time, name="recognition", milliseconds=_since(begin)))
         events += [HeardWord(time=self.time, word=word) for word in text.split()]
         if text:
+            self._drop_reply()  # one that was asked for in writing meanwhile
             self._reply = self._say(self._dialogue.answer(text))
 
     def _say(self, answer: Iterator[str | Call]) -> Generator[Sound | Event]:
