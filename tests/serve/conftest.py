@@ -47,14 +47,14 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 def serving(
     system: System,
     limits: Limits | None = None,
-    slots: int = 4,
+    slots: int = 16,
     keys: tuple[str, ...] = (KEY,),
     port: int = 0,
     ping: float = 20.0,
 ) -> Iterator[Served]:
     """A server of one system in a thread of its own, as `duologue serve` runs it.
 
-    Every `ping` seconds it asks its clients for a sign of life, and waits as long for one.
+    Of slots there are enough for clients that come while the server still sees to those who left. Every `ping` seconds it asks its clients for a sign of life, and waits as long for one.
     """
     limits = limits or Limits(drain=1)
     engine = Engine(rows_of(system, slots), limits.buffer)
