@@ -54,7 +54,8 @@ def serving(
 ) -> Iterator[Served]:
     """A server of one system in a thread of its own, as `duologue serve` runs it.
 
-    Of slots there are enough for clients that come while the server still sees to those who left. Every `ping` seconds it asks its clients for a sign of life, and waits as long for one.
+    Of slots there are enough for clients that come while the server still sees to those who left. Every `ping` seconds
+    it asks its clients for a sign of life, and waits as long for one.
     """
     limits = limits or Limits(drain=1)
     engine = Engine(rows_of(system, slots), limits.buffer)
