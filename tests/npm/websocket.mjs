@@ -15,8 +15,14 @@ const errors = [];
 const types = [];
 const sound = [];
 session.on("error", (error) => errors.push(error));
-session.on("transport_event", ({ type }) => types.push(type));
+const waiting = new Map();
+session.on("transport_event", ({ type }) => {
+  types.push(type);
+  waiting.get(type)?.();
+});
 session.on("audio", ({ data }) => sound.push(Buffer.from(data)));
+
+const told = (type) => new Promise((done) => waiting.set(type, done));
 
 async function ask() {
   for (let at = 0; at < question.length; at += PIECE) {
@@ -26,17 +32,16 @@ async function ask() {
 }
 
 await session.connect({ apiKey });
-const answered = new Promise((done) => session.once("audio_stopped", done));
+const answered = told("response.done"); // when the sound has stopped, the history may still lack its words
 await ask();
 await answered;
 const reply = Buffer.concat(sound).toString("base64");
 const history = session.history.map(({ role, status, content }) => ({ role, status, content }));
 const begun = new Promise((done) => session.once("audio", done));
-const cut = new Promise((done) => session.once("audio_interrupted", done));
+const cut = told("conversation.item.truncated");
 await ask();
 await begun;
 session.interrupt();
 await cut;
-await sleep(300);
 session.close();
 process.stdout.write(JSON.stringify({ errors, types, reply, history }), () => process.exit(0));
