@@ -54,7 +54,7 @@ CHUNK = 64  # scenes
 DEATHS = 3  # of workers, one after the other, before the run is given up
 LABELS = 4 + PER_FRAME  # columns: heard, text, speaking, mask, and the phones of the user
 SETTINGS = "prepare.json"
-ESPEAK_RATE, ESPEAK_PITCH = (110, 240), (20, 80)
+RATE, PITCH = (110, 240), (20, 80)
 FLITE_RATE, FLITE_PITCH = (130, 233), (38, 99)  # durations x .75 to 1.35; about 80 to 165 Hz for a man's voice
 VOLUME = (60, 120)
 SNR_DB = (0.0, 30.0)
@@ -146,7 +146,8 @@ class SceneDrawer:
         """A user's voice: any voice of the split, at any everyday rate, pitch and volume."""
         espeak = bool(self.espeak) and (not self.others or rng.random() < self.config.espeak_share)
         group = self.espeak if espeak else self.others
-        rate, pitch = (ESPEAK_RATE, ESPEAK_PITCH) if espeak else (FLITE_RATE, FLITE_PITCH)
+        voice = group[int(rng.integers(len(group)))]
+        rate, pitch = (FLITE_RATE, FLITE_PITCH) if voice.engine == "flite" else (RATE, PITCH)
         changes = {
             "rate": int(rng.integers(*rate, endpoint=True)),
             "pitch": int(rng.integers(*pitch, endpoint=True)),
@@ -154,7 +155,7 @@ class SceneDrawer:
             "volume": int(rng.integers(*VOLUME)),
             "word_gap": int(rng.integers(1, 6)) if espeak and rng.random() < 0.2 else 0,
         }
-        return group[int(rng.integers(len(group)))].model_copy(update=changes)
+        return voice.model_copy(update=changes)
 
     def speaker(self, rng: np.random.Generator) -> Callable[[Spoken], Spoken]:
         """What is done to all that one person says: perhaps it comes from another throat."""

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from duologue.data.manifest import read
 from duologue.data.splits import speaker_split
-from duologue.data.voices import Voice
+from duologue.data.voices import Engine, Voice, voices
 
-SYNTHETIC = (
-    "questions said by espeak-ng (the program is GPL-3.0, its sound is not) and flite's kal, kal16 and rms (BSD-like)"
-)
+SYNTHETIC: dict[Engine, str] = {
+    "espeak": "espeak-ng (the program is GPL-3.0, its sound is not)",
+    "flite": "flite's kal, kal16 and rms (BSD-like)",
+    "pico": "SVOX Pico's two voices (Apache-2.0)",
+}
 
 
 def trained_on(voice: Voice, speech: Path | None) -> tuple[str, ...]:
@@ -20,7 +22,8 @@ def trained_on(voice: Voice, speech: Path | None) -> tuple[str, ...]:
     Raises:
         DataError: a manifest cannot be read.
     """
-    lines = [SYNTHETIC, f"replies said by {voice.engine}'s {voice.name}, the model's own voice"]
+    users = ", ".join(said for engine, said in SYNTHETIC.items() if voices(engine))
+    lines = [f"questions said by {users}", f"replies said by {voice.engine}'s {voice.name}, the model's own voice"]
     for path in sorted(speech.glob("*/manifest.jsonl")) if speech is not None else []:
         corpus = path.parent.name
         entries = [entry for entry in read(path) if entry.lang == "en"]

@@ -13,6 +13,7 @@ Synthetic voices:
               "dev" (test wins where a voice mixes both); the rest are "train".
     flite     awb is the synthesiser family that is never trained on: "test". kal, kal16 and rms are "train".
               slt is "assistant": the voice the system answers in, never a user's.
+    pico      both voices are "train".
     festival  every voice is "dev": a synthesiser that training never hears, for development.
 """
 
@@ -57,7 +58,7 @@ def voice_split(engine: str, name: str) -> VoiceSplit:
     """The split of a synthetic voice: ("espeak", "en-us+f4") -> "test", ("flite", "slt") -> "assistant".
 
     Raises:
-        DataError: the engine is not one of espeak, flite, festival.
+        DataError: the engine is not one of espeak, flite, festival, pico.
     """
     if engine == "festival":
         return "dev"
@@ -65,8 +66,10 @@ def voice_split(engine: str, name: str) -> VoiceSplit:
         if name == ASSISTANT:
             return "assistant"
         return "test" if name in FLITE_TEST else "train"
+    if engine == "pico":
+        return "train"
     if engine != "espeak":
-        raise DataError(f"no synthesiser is called {engine!r}; it is one of espeak, flite, festival")
+        raise DataError(f"no synthesiser is called {engine!r}; it is one of espeak, flite, festival, pico")
     accent, _, variant = name.lower().rpartition("/")[2].partition("+")
     if accent in ESPEAK_TEST_ACCENTS or variant in ESPEAK_TEST_VARIANTS:
         return "test"

@@ -24,7 +24,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from duologue.atomic import atomic
-from duologue.data import espeak, festival, flite, manifest
+from duologue.data import espeak, festival, flite, manifest, pico
 from duologue.data.manifest import Entry, Manifest
 from duologue.data.shards import ShardWriter
 from duologue.data.spoken import RATE, Spoken, words_of
@@ -43,7 +43,7 @@ class _Synthesiser(Protocol):
     def pronounce(self, word: str, voice: Voice) -> list[str]: ...
 
 
-_ENGINES: dict[str, _Synthesiser] = {"espeak": espeak, "flite": flite, "festival": festival}
+_ENGINES: dict[str, _Synthesiser] = {"espeak": espeak, "flite": flite, "festival": festival, "pico": pico}
 
 
 class Line(NamedTuple):

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from duologue.errors import DataError
 
-Engine = Literal["espeak", "flite", "festival"]
-ENGINES: tuple[Engine, ...] = ("espeak", "flite", "festival")
+Engine = Literal["espeak", "flite", "festival", "pico"]
+ENGINES: tuple[Engine, ...] = ("espeak", "flite", "festival", "pico")
 NORMAL_RATE = 175  # words a minute
 NORMAL_PITCH = 50
 
@@ -28,7 +28,7 @@ class Voice(BaseModel):
         engine: the synthesiser.
         name: its voice; for espeak a language with an optional variant, such as "en-us+f4".
         rate: words a minute; 175 is natural.
-        pitch: 0..99; 50 is the voice's own, and flite and festival move 20 steps by about a quarter octave.
+        pitch: 0..99; 50 is the voice's own; all but espeak, where they heed it, move 20 steps by a quarter octave.
         pitch_range: 0..99, how lively the melody is (espeak only).
         volume: percent of the engine's own loudness.
         word_gap: pause between words in units of 10 ms at the natural rate (espeak only).
@@ -66,9 +66,14 @@ class Voice(BaseModel):
 
 @lru_cache(maxsize=1)
 def _voices() -> tuple[Voice, ...]:
-    from duologue.data import espeak, festival, flite
+    from duologue.data import espeak, festival, flite, pico
 
-    found = {"espeak": espeak.names(), "flite": flite.names(), "festival": festival.names()}
+    found = {
+        "espeak": espeak.names(),
+        "flite": flite.names(),
+        "festival": festival.names(),
+        "pico": pico.names(),
+    }
     return tuple(Voice(engine=engine, name=name) for engine in ENGINES for name in found[engine])
 
 

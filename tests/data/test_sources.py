@@ -7,7 +7,7 @@ from pathlib import Path
 
 from duologue.data.sources import SYNTHETIC, trained_on
 from duologue.data.splits import speaker_split
-from duologue.data.voices import Voice
+from duologue.data.voices import Voice, voices
 
 SLT = Voice(engine="flite", name="slt")
 
@@ -19,7 +19,10 @@ def corpus(folder: Path, name: str, entries: list[dict[str, object]]) -> None:
 
 
 def test_without_recordings_all_is_synthetic() -> None:
-    assert trained_on(SLT, None) == (SYNTHETIC, "replies said by flite's slt, the model's own voice")
+    users, own = trained_on(SLT, None)
+    assert own == "replies said by flite's slt, the model's own voice"
+    for engine, told in SYNTHETIC.items():
+        assert (told in users) == bool(voices(engine))
 
 
 def test_only_what_lies_in_the_training_split_is_counted(tmp_path: Path) -> None:

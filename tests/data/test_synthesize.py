@@ -58,7 +58,7 @@ def _check(spoken: Spoken, text: str) -> None:
 def test_words_and_phones_fit_the_sound(engine: Engine) -> None:
     found = _needs(engine)
     rng = np.random.default_rng(1)
-    count = {"espeak": 40, "flite": 6, "festival": 1}[engine]
+    count = {"espeak": 40, "flite": 6, "festival": 1, "pico": 6}[engine]
     plain = [found[0], *(random_voice(rng, engine) for _ in range(count))]
     for index, voice in enumerate(plain):
         text = _TEXTS[index % len(_TEXTS)]
