@@ -33,12 +33,13 @@ config = Curriculum(
     name="box",
     voice=Voice(engine="flite", name="slt"),
     speech=SPEECH if SPEECH.is_dir() else None,
-    scenes=17_152,
-    dictations=18_432,
+    scenes=30_720,
+    dictations=21_504,
     dev_scenes=128,
     # The reply may begin 160 ms after the last sound: less, and closures inside words would look like an end.
-    scene=SceneConfig(hold=0.16, aside_share=0.1),
-    shares=Shares(drills=0.23),
+    scene=SceneConfig(hold=0.16, aside_share=0.25, pause_share=0.3, pause=(0.3, 2.0), gap=(0.15, 1.8)),
+    shares=Shares(drills=0.2),
+    revoiced_share=0.2,
     thinker=ThinkerRecipe(
         size=BackboneConfig(
             temporal=TransformerConfig(dim=384, layers=6, heads=6, window=256),

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pocketsphinx import Decoder
 
-from duologue.data.spoken import PAUSE, RATE, Phone, Span
+from duologue.data.spoken import PAUSE, RATE, Phone, Span, sound_bounds
+from duologue.errors import DataError
 
 _FRAME = 0.01  # seconds
 _FILLERS = "<["  # with these the names of silences and noises begin
@@ -76,7 +77,7 @@ def align_phones(pcm: NDArray[np.float32], text: str) -> list[Phone] | None:
     try:
         _decode(pcm)
     except RuntimeError:
-        return list(_evenly(words))
+        return [phone for place, word in enumerate(words) for phone in _evenly(place, *word)]
     phones: list[Phone] = []
     place = -1
     for word in decoder.get_alignment():
@@ -89,16 +90,28 @@ def align_phones(pcm: NDArray[np.float32], text: str) -> list[Phone] | None:
     return phones
 
 
-def _evenly(words: list[Span]) -> Iterator[Phone]:
-    before = 0.0
-    for place, (word, start, end) in enumerate(words):
-        if start > before:
-            yield Phone(PAUSE, before, start, -1)
-        phones = pronounce(word) or []
-        edges = np.linspace(start, end, len(phones) + 1).tolist()
-        for name, first, last in zip(phones, edges, edges[1:], strict=False):
-            yield Phone(name, first, last, place)
-        before = end
+def spread_phones(pcm: NDArray[np.float32], text: str) -> list[Phone]:
+    """The phones of `text`, all equally long: for speech that is known to be of it, and that cannot be aligned.
+
+    Raises:
+        DataError: a word is in no dictionary.
+    """
+    words = text.split()
+    counts = [len(pronounce(word) or ()) for word in words]
+    if not all(counts):
+        raise DataError(f"not in the CMU dictionary, by which speech is timed: {words[counts.index(0)]!r}")
+    first, last = (sample / RATE for sample in sound_bounds(pcm))
+    edges = first + (last - first) * np.cumsum([0, *counts]) / sum(counts)
+    bounds = zip(words, edges, edges[1:], strict=False)
+    return [phone for place, (word, start, end) in enumerate(bounds) for phone in _evenly(place, word, start, end)]
+
+
+def _evenly(place: int, word: str, start: float, end: float) -> Iterator[Phone]:
+    """The phones of one word, all equally long."""
+    phones = pronounce(word) or []
+    edges = np.linspace(start, end, len(phones) + 1).tolist()
+    for name, first, last in zip(phones, edges, edges[1:], strict=False):
+        yield Phone(name, first, last, place)
 
 
 def _fit(pcm: NDArray[np.float32], text: str) -> bool:

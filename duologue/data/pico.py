@@ -24,8 +24,7 @@ def speak(text: str, voice: Voice) -> Spoken:
     """Say `text`: lower-case words, perhaps with commas. The same text and voice give the same samples.
 
     Raises:
-        DataError: the package or the voice is missing, or what was said cannot be timed: a word that is not in the
-            CMU dictionary, say.
+        DataError: the package or the voice is missing, or a word is not in the CMU dictionary, by which it is timed.
     """
     words = words_of(text)
     if voice.name not in names():
@@ -37,9 +36,8 @@ def speak(text: str, voice: Voice) -> Spoken:
     engine.rate = round(100 * voice.rate / NORMAL_RATE)
     engine.pitch = round(100 * voice.pitch_factor)
     pcm = np.frombuffer(engine.speak(text), "<i2").astype(np.float32) / np.float32(32768)
-    phones = align.align_phones(pcm, " ".join(words))
-    if phones is None:
-        raise DataError(f"nobody knows when pico says which word of {text!r}; use words of the CMU dictionary")
+    said = " ".join(words)
+    phones = align.align_phones(pcm, said) or align.spread_phones(pcm, said)
     return assemble(words, pcm * np.float32(voice.volume / 100), phones)
 
 

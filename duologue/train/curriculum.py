@@ -137,6 +137,8 @@ class Curriculum(Settings):
     dev_scenes: int
     scene: SceneConfig = SceneConfig()
     shares: Shares = Shares()
+    revoiced_share: float = 0.0
+    """Share of the speakers in them who get another throat."""
     thinker: ThinkerRecipe
     codec: CodecRecipe
     talker: TalkerRecipe
@@ -250,6 +252,7 @@ def _scenes(
             speech=config.speech,
             shares=shares,
             scene=config.scene,
+            revoiced_share=config.revoiced_share if split == "train" else 0.0,
             assistant=config.voice,
             codec=codec,
             workers=config.workers,
