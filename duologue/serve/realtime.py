@@ -69,8 +69,11 @@ class Realtime:
         self.id = new_id("sess")
         self.config = SessionConfig().changed(settings)
         self.config.model = engine.card.name
-        if not engine.card.calls:
-            self.config.tools = []  # a client secret for another model may bring some
+        self._unmet: RealtimeError | None = None  # what a client secret for another model asks and this one can't do
+        try:
+            refuse_tools(self.config.tools, "session.tools", engine.card)
+        except RealtimeError as refusal:
+            self.config.tools, self._unmet = [], refusal
         self.config.audio.output.voice = voice_of(engine.card)
         self.expires = time.time() + limits.session
         self.send: Callable[[dict[str, Any]], None] = lambda event: None
@@ -104,6 +107,9 @@ class Realtime:
         self._apply(None)
         await self._offer()
         self._emit("session.created", session=self.wire())
+        if self._unmet is not None:
+            self.fail(self._unmet)
+            self._unmet = None
 
     async def close(self) -> None:
         await self._end_apart()

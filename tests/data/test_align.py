@@ -1,16 +1,21 @@
-"""Forced alignment finds words where a synthesiser, which knows, says that they are."""
+"""Forced alignment finds words and phones where a synthesiser, which knows, says that they are."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from duologue.data import flite
-from duologue.data.align import align
+from duologue.data.align import align, align_phones, pronounce, spread_phones
 from duologue.data.recordings import Recordings
+from duologue.data.spoken import PAUSE, Phone
 from duologue.data.synthesize import Voice, speak
+from duologue.errors import DataError
 
 
 @pytest.mark.skipif("rms" not in flite.names(), reason="needs the program flite")
@@ -28,8 +33,29 @@ def test_words_are_found_where_they_are_said() -> None:
     assert np.median(errors) < 0.05 and max(errors) < 0.2
 
 
+@pytest.mark.skipif("rms" not in flite.names(), reason="needs the program flite")
+@pytest.mark.parametrize(("find", "within"), [(align_phones, 0.1), (spread_phones, 0.35)])
+def test_phones_lie_in_their_words(
+    find: Callable[[NDArray[np.float32], str], list[Phone] | None], within: float
+) -> None:
+    text = "what is twelve plus, forty two"
+    spoken = speak(text, Voice(engine="flite", name="rms"))
+    words = [word for word, _, _ in spoken.words]
+    found = find(spoken.pcm, " ".join(words))
+    assert found is not None
+    assert all(before.end <= after.start + 1e-6 for before, after in pairwise(found))
+    for place, (word, start, _) in enumerate(spoken.words):
+        own = [phone for phone in found if phone.word == place]
+        assert [phone.name for phone in own] == pronounce(word)
+        assert own[0].start == pytest.approx(start, abs=within)
+    assert (PAUSE in [phone.name for phone in found]) == (find is align_phones)
+
+
 def test_what_cannot_be_aligned_is_none() -> None:
     silence = np.zeros(16_000, np.float32)
+    assert align_phones(silence, "") is None
+    with pytest.raises(DataError, match="xqzzy"):
+        spread_phones(silence, "is xqzzy a word")
     assert align(silence, "") is None
     assert align(silence, "xqzzy is no word") is None
 

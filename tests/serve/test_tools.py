@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 pytest.importorskip("silero_vad")
@@ -17,8 +19,12 @@ pytest.importorskip("openai")
 from serve.conftest import KEY, Served, run, serving, silence
 from serve.test_openai import connected, say, sound_of, until
 from systems.caller import WEATHER, Silent, caller
+from systems.simple import Beeper
+from websockets.asyncio.client import connect
 
 from duologue.audio.files import load
+from duologue.systems.engine import Engine
+from duologue.systems.rows import rows_of
 
 QUESTION = Path(__file__).parents[2] / "examples" / "question.wav"
 TOOL = {"type": "function", **WEATHER}
@@ -96,6 +102,28 @@ def test_a_result_is_known_to_the_next_reply_whoever_asks_for_it(cascade: Served
             assert text_of(await until(connection, "response.done")) == "It is minus two in Oslo."
 
     run(test)
+
+
+def test_functions_that_a_client_secret_brings_to_a_model_that_calls_none_are_refused(cascade: Served) -> None:
+    async def test() -> None:
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as http:
+            session = {"session": {"type": "realtime", "tools": [TOOL]}}
+            secret = (await http.post(f"{cascade.http}/v1/realtime/client_secrets", json=session)).json()["value"]
+        url = f"{cascade.ws}/v1/realtime?model=beeper"
+        async with connect(url, additional_headers={"Authorization": f"Bearer {secret}"}) as websocket:
+            created, refused = [json.loads(await websocket.recv()) for _ in range(2)]
+            assert created["session"]["tools"] == []
+            assert refused["error"]["code"] == "function_calling_not_supported"
+            assert refused["error"]["param"] == "session.tools"
+
+    engine = Engine(rows_of(Beeper(), 1))
+    engine.start()
+    cascade.server.engines["beeper"] = engine
+    try:
+        run(test)
+    finally:
+        del cascade.server.engines["beeper"]
+        engine.stop()
 
 
 def test_what_cannot_be_offered_is_refused(cascade: Served) -> None:
