@@ -60,12 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line = f"error: the package {error.name} is not installed; pip install '{extras}' brings it"
         return _report(line, 1, error if verbose else None)
     except OSError as error:
-        _drop_output()
         where = f"{error.filename}: " if error.filename else ""
         return _report(f"error: {where}{error.strerror or error}", 1, error if verbose else None)
 
 
 def _report(line: str, code: int, trace_of: BaseException | None) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
     if trace_of is not None:
         traceback.print_exception(trace_of)
     print(" ".join(line.split()), file=sys.stderr)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def machine() -> str:
     name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
     system = f"{platform.system()} {platform.machine()}"
     return f"{name or 'unknown processor'}, {os.cpu_count()} cores, {system}, Python {platform.python_version()}"
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """Hash what is in memory, the bounds of the parts with it, to as many digits as `fingerprint`."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(f"{len(part)}\n".encode())
+        found.update(part)
+    return found.hexdigest()[:16]
 
 
 def fingerprint(*paths: Path | str) -> str:

@@ -277,12 +277,15 @@ class TestBadQuestions:
         assert error.count("\n") == 1
 
     @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-    def test_a_broken_model_is_one_line(self, run: Run, folder: Path, tiny: Path, name: str) -> None:
+    @pytest.mark.parametrize("carded", [False, True])
+    def test_a_broken_model_is_one_line(self, run: Run, folder: Path, tiny: Path, name: str, carded: bool) -> None:
         write(folder / "ask.wav", tone())
         broken = folder / "broken"
         broken.mkdir()
         for path in tiny.iterdir():
             (broken / path.name).write_bytes(path.read_bytes()[: None if path.name != name else 100])
+        if carded:
+            (broken / "card.json").write_text(json.dumps({"name": "small", "hears": ["features"]}))
         for arguments in (["talk", "ask.wav", "--model", broken], ["info", broken]):
             code, out, error = run(*arguments)
             assert_one_line(code, error, name)
@@ -393,6 +396,14 @@ class TestFullDisk:
             child = process("info", tiny, stdout=full)
             _, error = child.communicate(timeout=60)
         assert_one_line(child.returncode, error.decode(), "No space left")
+
+    def test_a_pipe_that_cannot_be_written_is_not_the_fault_of_the_files(self, folder: Path) -> None:
+        with Path("/dev/full").open("wb") as full:
+            child = process("talk", "-", "-o", "r.wav", "--events", "e.jsonl", cwd=folder, stdout=full)
+            _, error = child.communicate(bytes(2560 * 20), timeout=60)
+        assert_one_line(child.returncode, error.decode(), "cannot write standard output", "No space left")
+        assert "r.wav" not in error.decode() and "e.jsonl" not in error.decode()
+        assert not list(folder.iterdir())
 
     def test_the_reader_of_standard_output_leaves(self, tiny: Path) -> None:
         child = process("info", tiny)

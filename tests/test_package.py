@@ -6,7 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -38,11 +38,11 @@ MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 @cache
 def imports(module: str) -> frozenset[str]:
     """Every module that this one imports, also inside functions; those of ours in full, of others the first name."""
-    return frozenset(_imports(ast.parse(MODULES[module].read_text())))
+    return frozenset(_imports(ast.walk(ast.parse(MODULES[module].read_text()))))
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -55,6 +55,30 @@ def _imports(tree: ast.Module) -> Iterator[str]:
                 yield name.partition(".")[0]
             elif name in MODULES:
                 yield name
+
+
+def _run_on_import(node: ast.AST) -> Iterator[ast.AST]:
+    """What runs when a module is imported: neither what stands in functions nor what is for the type checker."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from _run_on_import(child)
+
+
+def needed_by(script: Path) -> set[str]:
+    """The packages that are imported, by their first names, when a script is."""
+    found: set[str] = set()
+    waiting = set(_imports(_run_on_import(ast.parse(script.read_text()))))
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            if name in MODULES:
+                waiting.add(name.rpartition(".")[0] or name)
+                waiting |= set(_imports(_run_on_import(ast.parse(MODULES[name].read_text()))))
+    return {name for name in found if name not in MODULES and name not in sys.stdlib_module_names}
 
 
 def reachable(module: str) -> set[str]:
@@ -94,6 +118,17 @@ def test_the_core_depends_on_nothing_of_the_gpl() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     core = " ".join(project["dependencies"] + project["optional-dependencies"]["mic"]).replace("-", "_")
     assert not any(name in core for name in GPL)
+
+
+@pytest.mark.parametrize("recipe", ["box", "tiny"])
+def test_the_extras_of_training_bring_what_a_recipe_imports(recipe: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lines = (*project["dependencies"], *extras["train"], *extras["synth"])
+    brought = {line.partition(">=")[0].lower().replace("-", "_") for line in lines}
+    needed = needed_by(ROOT / "recipes" / f"{recipe}.py")
+    assert {"torch", "pystoi", "jiwer"} <= needed, "the walk has come to training and its measures"
+    assert needed <= brought
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if room_of(name) in ROOMS])

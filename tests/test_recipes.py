@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tiny")
     done = train(out)
     assert done.returncode == 0, done.stderr
+    (out / "said").write_text(done.stderr)
     return out
 
 
@@ -47,6 +49,34 @@ def test_every_stage_has_learned_something(run: Path) -> None:
     taught = history(run, "codec", "train/semantic")
     assert taught[-1] < 0.9 * taught[0]
     assert history(run, "speak", "validation/speak/codes_right")[-1] > 10 / 64  # of 64 entries a book
+
+
+def test_every_stage_records_what_it_was_trained_on(run: Path) -> None:
+    heard = {"scenes", "dictation", "text", "drills"}
+    sources = {
+        "codec": {"assistant", "synthetic"},
+        "decoder": {"assistant", "synthetic"},
+        "text": {"text", "drills"},
+        "listen": heard,
+        "finish": heard,
+        "speak": {"utterances", "lexicon"},
+    }
+    data = {stage: json.loads((run / stage / "run.json").read_text())["data"] for stage in sources}
+    assert {stage: set(of) for stage, of in data.items()} == sources
+    assert data["listen"] == data["finish"]
+    for of in data.values():
+        assert all(of.values()) and len(set(of.values())) == len(of)
+
+
+def test_data_are_made_with_their_speed_and_the_time_left(run: Path) -> None:
+    said = (run / "said").read_text()
+    for count in (
+        "users 60/60 lines",
+        "scenes-train 24/24 scenes",
+        "dictation-train 8/8 scenes",
+        "scenes-dev 4/4 scenes",
+    ):
+        assert re.search(rf"^{count}  [\d.]+ \w+/s  0s left$", said, re.MULTILINE), count
 
 
 def test_the_packed_model_hears_the_codes_it_was_trained_on(run: Path) -> None:

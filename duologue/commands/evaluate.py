@@ -67,6 +67,7 @@ def evaluate(
     """Judge systems by conversations that they hold themselves.
 
     The report goes to OUT/report.html, its figures to OUT/summary.md and summary.json, every case to OUT/results.jsonl.
+    The exit code is 1, after all that is written, if a case failed or a bound of --fail-under is not kept.
     """
     from rich.console import Console
 
@@ -102,10 +103,11 @@ def evaluate(
     found = write(out)
     for table in terminal_tables(found):
         console.print(table)
-    if found.failures:
-        print(f"{len(found.failures)} cases failed; {out / 'report.html'} lists them", file=sys.stderr)
     console.print(f"wrote {out / 'report.html'}", soft_wrap=True, markup=False)
-    _check(found, bounds)
+    failed = len(found.failures)
+    _check(
+        found, bounds, [f"{failed} of {len(found.rows)} cases failed; {out / 'summary.md'} lists them"] * bool(failed)
+    )
 
 
 def _compare(before: Path, after: Path, bounds: Sequence[Bound], console: Console) -> None:
@@ -113,22 +115,22 @@ def _compare(before: Path, after: Path, bounds: Sequence[Bound], console: Consol
     from duologue.eval.report.contents import contents
     from duologue.eval.report.text import terminal_table
 
-    changes = compare(before, after)
-    table = grid(changes)
+    found = compare(before, after)
+    table = grid(found.changes)
     if len(table) > 1:
         console.print(terminal_table(f"{before} and {after}", table))
-    for line in told(changes):
+    for line in [*told(found.changes), *found.left_out]:
         console.print(line, soft_wrap=True, markup=False)
     _check(contents(after), bounds)
 
 
-def _check(found: Contents, bounds: Sequence[Bound]) -> None:
-    """Fail where a bound is not kept."""
+def _check(found: Contents, bounds: Sequence[Bound], failures: Sequence[str] = ()) -> None:
+    """Fail where a case failed or a bound is not kept."""
     from duologue.eval.gate import gate
 
-    broken = gate(found, bounds)
-    if broken:
-        raise DuologueError("; ".join(broken))
+    wrong = [*failures, *gate(found, bounds)]
+    if wrong:
+        raise DuologueError("; ".join(wrong))
 
 
 def _export(

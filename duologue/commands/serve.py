@@ -15,7 +15,6 @@ from duologue.errors import ConfigError
 if TYPE_CHECKING:
     from duologue.serve.limits import Limits
 
-KEYS_VARIABLE = "DUOLOGUE_API_KEYS"
 MOST_THREADS = 4  # a step is too small to be shared among more
 TWILIO_VARIABLE = "DUOLOGUE_TWILIO_TOKEN"  # the auth token of the account whose calls are answered
 
@@ -29,7 +28,7 @@ def serve(
     api_key: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"A key that clients must show; may be repeated. Better in {KEYS_VARIABLE}, comma-separated."
+            help="A key that clients must show; may be repeated. Better in DUOLOGUE_API_KEYS, comma-separated."
         ),
     ] = None,
     slots: Annotated[int, typer.Option(min=1, help="Conversations at once, of each model.")] = 32,
@@ -49,7 +48,7 @@ def serve(
     """
     import asyncio
 
-    from duologue.serve.keys import Keys
+    from duologue.serve.keys import VARIABLE, Keys, given_keys
     from duologue.serve.logs import write_logs
     from duologue.serve.recording import Recorder, Retention
     from duologue.serve.run import Runner, is_public
@@ -57,11 +56,9 @@ def serve(
     from duologue.systems.engine import Engine
     from duologue.systems.process import ProcessRows
 
-    keys = [*(api_key or []), *(key for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key)]
+    keys = given_keys(api_key or [])
     if is_public(host) and not keys:
-        raise ConfigError(
-            f"{host} can be reached by others; give --api-key or set {KEYS_VARIABLE}, or bind to loopback"
-        )
+        raise ConfigError(f"{host} can be reached by others; give --api-key or set {VARIABLE}, or bind to loopback")
     allowed = _read_limits(limits)
     threads = max(1, min(MOST_THREADS, (os.cpu_count() or 2) - 1))  # one core is left for the wire
     write_logs()

@@ -26,15 +26,18 @@ def synthesize(
     One that was stopped goes on where it stopped.
     """
     import numpy as np
+    from rich.console import Console
 
     from duologue.data.synthesize import Line, random_voice
     from duologue.data.synthesize import synthesize as run
+    from duologue.train.progress import counting
 
     texts = _read(lines)
     fixed = _named(voice) if voice else None
     rng = np.random.default_rng(seed)
     said = [Line(f"{number:06d}", text, fixed or random_voice(rng)) for number, text in texts]
-    manifest = run(said, out, workers)
+    with counting("synthesize", "lines", Console(stderr=True)) as report:
+        manifest = run(said, out, workers, report)
     print(f"wrote {out / 'manifest.jsonl'}: {len(manifest)} utterances, {manifest.duration / 3600:.2f} h")
 
 

@@ -194,8 +194,13 @@ class _Pipe:
         yield self.inward.flush()
 
     def _write(self, pcm: Pcm) -> None:
-        self.target.write((np.clip(pcm, -1, 1) * 32767).round().astype("<i2").tobytes())
-        self.target.flush()
+        try:
+            self.target.write((np.clip(pcm, -1, 1) * 32767).round().astype("<i2").tobytes())
+            self.target.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # said here, or the files that are open beside it would be blamed
+            raise DuologueError(f"cannot write standard output: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

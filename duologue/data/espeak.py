@@ -18,6 +18,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from duologue.data.interrupt import deferred
 from duologue.data.spoken import PAUSE, RATE, Phone, Spoken, assemble, share_phones, sound_bounds, words_of
 from duologue.data.voices import Voice
 from duologue.errors import DataError
@@ -148,7 +149,8 @@ def _run(text: str, voice: Voice) -> tuple[NDArray[np.int16], list[_Mark]]:
         for parameter, value in settings.items():
             library.espeak_SetParameter(parameter, value, 0)
         size = len(encoded) + 1
-        failed = failed or library.espeak_Synth(encoded, size, 0, _BY_CHARACTER, 0, _UTF8, None, None)
+        with deferred():
+            failed = failed or library.espeak_Synth(encoded, size, 0, _BY_CHARACTER, 0, _UTF8, None, None)
     if failed:
         raise DataError(f"espeak cannot say {text!r} as {voice.name} (error {failed}); choose another voice")
     return np.frombuffer(b"".join(blocks), np.int16), marks

@@ -9,12 +9,10 @@ from __future__ import annotations
 import bisect
 import json
 import logging
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +45,10 @@ from duologue.data.shards import ShardReader, ShardWriter
 from duologue.data.splits import ASSISTANT, Split, voice_split
 from duologue.data.spoken import Spoken
 from duologue.data.synthesize import Voice, pronounce, speak, voices
+from duologue.data.workers import in_workers
 from duologue.errors import DataError
 from duologue.lm.text import TextTokenizer
+from duologue.provenance import digest
 
 CHUNK = 64  # scenes
 DEATHS = 3  # of workers, one after the other, before the run is given up
@@ -270,6 +270,11 @@ def _name(config: PrepareConfig, kind: str, chunk: int) -> Path:
     return config.folder / f"{kind}-{chunk:05d}"
 
 
+def _size(config: PrepareConfig, chunk: int) -> int:
+    """Scenes of a chunk."""
+    return min(CHUNK, config.scenes - chunk * CHUNK)
+
+
 def _done(config: PrepareConfig, chunk: int) -> bool:
     kinds = ("features", "labels") if config.codec is None else ("features", "labels", "codes")
     return all(_name(config, kind, chunk).with_suffix(".json").is_file() for kind in kinds)
@@ -293,25 +298,23 @@ def _start(config: PrepareConfig) -> None:
 
 
 @torch.no_grad()
-def _run(config: PrepareConfig, chunk: int) -> int:
-    """Write the shards of a chunk; the number of frames in them."""
+def _run(config: PrepareConfig, chunk: int) -> None:
+    """Write the shards of a chunk."""
     assert _drawer is not None
-    mel, frames = LogMel(), 0
+    mel = LogMel()
     rng = np.random.default_rng([config.seed, chunk])
     with ExitStack() as stack:
         labels = stack.enter_context(ShardWriter(_name(config, "labels", chunk), np.int16, LABELS))
         features = stack.enter_context(ShardWriter(_name(config, "features", chunk), np.float16, 80))
         if _codec is not None:
             codes = stack.enter_context(ShardWriter(_name(config, "codes", chunk), np.int16, codes_a_frame(_codec)))
-        for _ in range(min(CHUNK, config.scenes - chunk * CHUNK)):
+        for _ in range(_size(config, chunk)):
             scene, heard = _drawer.draw(rng)
             features.append(mel(torch.from_numpy(heard)[None])[0].numpy().astype(np.float16))
             phones = phone_track(scene, _drawer.pronounce, _drawer.inventory)
             labels.append(np.hstack([frame_labels(scene, _drawer.tokenizer), phones]))
             if _codec is not None:
                 codes.append(encode_frames(_codec, heard))
-            frames += scene.frames
-    return frames
 
 
 def train_tokenizer(path: Path, sentences: int = 40_000) -> TextTokenizer:
@@ -343,7 +346,7 @@ def prepare(config: PrepareConfig, report: Callable[[int, int], None] | None = N
     """Write all chunks that are not there yet and open them.
 
     Args:
-        report: called after each chunk with the number of chunks that are there and that there are to be.
+        report: called at once and after each chunk with the number of scenes that are there and that there are to be.
 
     Raises:
         DataError: the folder holds shards of other settings, or voices, recordings or the codec are missing.
@@ -355,26 +358,32 @@ def prepare(config: PrepareConfig, report: Callable[[int, int], None] | None = N
     _remember(config)
     chunks = range(-(-config.scenes // CHUNK))
     todo = [chunk for chunk in chunks if not _done(config, chunk)]
-    for ready, _ in enumerate(_results(config, todo), len(chunks) - len(todo) + 1):
+    ready = config.scenes - sum(_size(config, chunk) for chunk in todo)
+    if report is not None:
+        report(ready, config.scenes)
+    for chunk in _written(config, todo):
+        ready += _size(config, chunk)
         if report is not None:
-            report(ready, len(chunks))
+            report(ready, config.scenes)
     return SceneShards(config.folder)
 
 
-def _results(config: PrepareConfig, chunks: list[int]) -> Iterator[int]:
-    """The frames of each chunk as it is done, in this process where one worker is enough."""
+def _written(config: PrepareConfig, chunks: list[int]) -> Iterator[int]:
+    """Write chunks, in this process where one worker is enough; yields each as it is done."""
     if config.workers == 1 or len(chunks) < 2:
         if chunks:
             _start(config)
         for chunk in chunks:
-            yield _run(config, chunk)
+            _run(config, chunk)
+            yield chunk
         return
     deaths = 0
     while chunks:
+        workers = min(config.workers, len(chunks))
         try:
-            for done in _pooled(config, chunks):
+            for chunk, _ in in_workers(partial(_run, config), chunks, workers, partial(_start, config)):
                 deaths = 0
-                yield done
+                yield chunk
             return
         except BrokenProcessPool as error:
             # A synthesiser's library may bring its process down once in many thousand sentences. Chunks are whole or
@@ -384,16 +393,6 @@ def _results(config: PrepareConfig, chunks: list[int]) -> Iterator[int]:
                 raise DataError(f"{config.folder}: workers die before they finish a chunk; is memory short?") from error
             log.warning("a worker died; the chunks it held are begun again")
             chunks = [chunk for chunk in chunks if not _done(config, chunk)]
-
-
-def _pooled(config: PrepareConfig, chunks: list[int]) -> Iterator[int]:
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(config.workers, len(chunks)), context, _start, (config,))
-    try:
-        for done in as_completed([pool.submit(_run, config, chunk) for chunk in chunks]):
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 class SceneShards:
@@ -428,6 +427,11 @@ class SceneShards:
     def books(self) -> int:
         """Codes of the user in each frame; 0 where the scenes were prepared without a codec."""
         return self.user_codes[0].width or 0 if self.user_codes else 0
+
+    def fingerprint(self) -> str:
+        """Digest of all that the shards hold."""
+        shards = (*self.features, *self.labels, *self.user_codes)
+        return digest(shard.fingerprint().encode() for shard in shards)
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Features (8F, 80) float16 and labels (F, 6) int16 of a scene."""

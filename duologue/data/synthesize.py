@@ -7,21 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from hashlib import blake2b
-from itertools import islice
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from duologue.atomic import atomic
 from duologue.data import espeak, festival, flite, manifest, pico
@@ -29,6 +23,7 @@ from duologue.data.manifest import Entry, Manifest
 from duologue.data.shards import ShardWriter
 from duologue.data.spoken import RATE, Spoken, words_of
 from duologue.data.voices import Voice, random_voice, voices
+from duologue.data.workers import in_workers
 from duologue.errors import DataError
 
 __all__ = ["Line", "Spoken", "Voice", "pronounce", "random_voice", "speak", "synthesize", "voices"]
@@ -89,8 +84,8 @@ def _chunks(lines: list[Line]) -> list[_Chunk]:
     return chunks
 
 
-def _write_chunk(chunk: _Chunk, folder: Path) -> float:
-    """Synthesise a chunk into a shard and, last, its manifest; the seconds of speech made."""
+def _write_chunk(chunk: _Chunk, folder: Path) -> None:
+    """Synthesise a chunk into a shard and, last, its manifest."""
     said = (line.text for line in chunk.lines if line.voice.engine == "flite")
     flite.learn_words(word for text in said for word in words_of(text))
     entries: list[Entry] = []
@@ -119,49 +114,27 @@ def _write_chunk(chunk: _Chunk, folder: Path) -> float:
             )
             offset += len(spoken.pcm)
     manifest.write(entries, folder / f"{chunk.name}.jsonl")
-    return offset / RATE
 
 
-def _prepare_worker() -> None:
-    """Leave interrupts to the parent, and end with it even where it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
-
-
-def _write_chunks(chunks: list[_Chunk], folder: Path, workers: int) -> Iterator[tuple[_Chunk, float]]:
-    """Write chunks in parallel; yields each with its seconds of speech as it is done.
-
-    No more are handed out than there are workers: an interrupt then waits only for those under way.
-    """
+def _write_chunks(chunks: list[_Chunk], folder: Path, workers: int) -> Iterator[_Chunk]:
+    """Write chunks in parallel; yields each as it is done."""
+    write = partial(_write_chunk, folder=folder)
     if workers == 1:
-        yield from ((chunk, _write_chunk(chunk, folder)) for chunk in chunks)
+        for chunk in chunks:
+            write(chunk)
+            yield chunk
         return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _prepare_worker)
-    todo = iter(chunks)
-    running: dict[Future[float], _Chunk] = {}
     try:
-        while True:
-            for chunk in islice(todo, workers - len(running)):
-                running[pool.submit(_write_chunk, chunk, folder)] = chunk
-            if not running:
-                return
-            for done in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(done), done.result()
+        yield from (chunk for chunk, _ in in_workers(write, chunks, workers))
     except BrokenProcessPool as error:
         raise DataError(f"a synthesis process ended early in {folder}; run again to go on from there") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def synthesize(
-    lines: Iterable[Line], folder: str | os.PathLike[str], workers: int = 2, progress: bool = True
+    lines: Iterable[Line],
+    folder: str | os.PathLike[str],
+    workers: int = 2,
+    report: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Say all lines into `folder`: shards of 256 lines and, at the end, manifest.jsonl.
 
@@ -172,7 +145,7 @@ def synthesize(
         lines: what to say; ids must differ.
         folder: made if it is not there.
         workers: processes; 1 works in this one.
-        progress: show a bar with the speed and the time left.
+        report: called at once and after each shard with the number of lines that are said and that there are.
 
     Raises:
         DataError: an id is there twice, or a line cannot be said (names the line).
@@ -187,15 +160,13 @@ def synthesize(
     missing = [chunk for chunk in chunks if not (folder / f"{chunk.name}.jsonl").is_file()]
     for stale in (path for chunk in missing for path in folder.glob(f".{chunk.name}-*")):
         stale.unlink()  # a killed process cannot remove its unfinished file
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *columns, disable=not progress) as bar:
-        done = len(todo) - sum(len(chunk.lines) for chunk in missing)
-        task = bar.add_task("synthesize", total=len(todo), completed=done, speed="")
-        made, start = 0.0, time.monotonic()
-        for chunk, seconds in _write_chunks(missing, folder, workers):
-            made += seconds
-            speed = f"{made / (time.monotonic() - start):.0f}x real time"
-            bar.update(task, advance=len(chunk.lines), speed=speed)
+    said = len(todo) - sum(len(chunk.lines) for chunk in missing)
+    if report is not None:
+        report(said, len(todo))
+    for chunk in _write_chunks(missing, folder, workers):
+        said += len(chunk.lines)
+        if report is not None:
+            report(said, len(todo))
     path = folder / "manifest.jsonl"
     with atomic(path) as temporary, temporary.open("wb") as file:
         for chunk in chunks:

@@ -1,12 +1,13 @@
 """Two runs on the same cases: what got better, what got worse.
 
-Only cases that both runs held are compared, each with itself. Shares of single trials are tested by McNemar's exact
-test (1947: the binomial of the cases that changed), medians by Wilcoxon's signed ranks (1945), all else by a paired
-permutation test (Fisher 1935): how often the difference would be as large if it were chance which of a case's two
-results came first. None of them claims anything of a few cases: n pairs give a p of 2 / 2^n at the least. As many
-figures are compared at once, p-values are adjusted by Benjamini and Hochberg (1995), and a figure is called better or
-worse where its adjusted p is below 0.05. Intervals of differences are of the paired bootstrap (Efron and Tibshirani
-1993).
+Only cases that both runs held are compared, each with itself: by its name, and by the facts that the runs wrote down of
+it (texts, voice, seconds of audio), since the same name may stand for another case after the drawing was changed.
+Shares of single trials are tested by McNemar's exact test (1947: the binomial of the cases that changed), medians by
+Wilcoxon's signed ranks (1945), all else by a paired permutation test (Fisher 1935): how often the difference would be
+as large if it were chance which of a case's two results came first. None of them claims anything of a few cases: n
+pairs give a p of 2 / 2^n at the least. As many figures are compared at once, p-values are adjusted by Benjamini and
+Hochberg (1995), and a figure is called better or worse where its adjusted p is below 0.05. Intervals of differences are
+of the paired bootstrap (Efron and Tibshirani 1993).
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from scipy.stats import binomtest, false_discovery_control, wilcoxon
 from duologue.errors import DataError
 from duologue.eval.figures import ALL, counting, sample, statistic
 from duologue.eval.metrics import Interval
-from duologue.eval.report.contents import Grid, Section, contents, title
+from duologue.eval.report.contents import Contents, Grid, Section, contents, title
+from duologue.eval.results import drawn_cases
 from duologue.eval.suites.base import Measure, Row
 
 LEVEL = 0.05
 DRAWS = 2000
+Pair = tuple[Row, Row]
+"""A case's rows, before and after."""
 LISTED = 10  # cases that changed, of each figure that did
 
 
@@ -58,10 +62,20 @@ class Change:
             return "unchanged"
         if self.measure.better is None:
             return "changed"
+        if self.measure.better == "zero":
+            return "better" if abs(self.after) < abs(self.before) else "worse"
         return "better" if (self.difference.value > 0) == (self.measure.better == "higher") else "worse"
 
 
-def compare(before: Path, after: Path) -> list[Change]:
+@dataclass(frozen=True)
+class Comparison:
+    """All figures before and after; `left_out` says in a line a suite which cases were not the same, and why."""
+
+    changes: list[Change]
+    left_out: list[str]
+
+
+def compare(before: Path, after: Path) -> Comparison:
     """All figures of the first system in two runs' folders that both measured on the same cases.
 
     The systems may go by different names: the first of each run is compared.
@@ -75,25 +89,52 @@ def compare(before: Path, after: Path) -> list[Change]:
             f"{before} is of the {old.settings.split} split and {after} of {new.settings.split}: no cases in common"
         )
     known = {section.suite.name: section for section in old.sections}
-    changes = [
-        change
-        for section in new.sections
-        if section.suite.name in known
-        for change in _changes(known[section.suite.name], section)
-    ]
+    changes: list[Change] = []
+    left_out: list[str] = []
+    for section in new.sections:
+        name = section.suite.name
+        if name in known:
+            named = _pairs(known[name], section)
+            same, why = _same(named, name, old, new)
+            if len(same) < len(named):
+                left_out.append(f"{name}: {len(named) - len(same)} of {len(named)} cases are left out: {why}")
+            changes += _changes(same, known[name], section)
     if not changes:
-        raise DataError(f"{before} and {after} have no case in common; run the same suites in both")
+        why = "; ".join(left_out) or "run the same suites in both"
+        raise DataError(f"{before} and {after} have no case in common; {why}")
     adjusted = false_discovery_control([change.p for change in changes])
-    return [replace(change, p=float(p)) for change, p in zip(changes, adjusted, strict=True)]
+    return Comparison(
+        [replace(change, p=float(p)) for change, p in zip(changes, adjusted, strict=True)],
+        left_out,
+    )
 
 
-def _changes(old: Section, new: Section) -> Iterator[Change]:
+def _pairs(old: Section, new: Section) -> list[Pair]:
     first, second = _of_first(old), _of_first(new)
-    shared = [place for place in second if place in first]
-    families = list(dict.fromkeys(family for family, _ in shared))
+    return [(first[place], row) for place, row in second.items() if place in first]
+
+
+def _same(pairs: Sequence[Pair], suite: str, old: Contents, new: Contents) -> tuple[list[Pair], str]:
+    """The pairs that are of one and the same case, and why others are not.
+
+    A case that was never drawn, as its process died, has no facts; it failed, which is to be compared.
+    """
+    if old.settings.suites[suite].source != new.settings.suites[suite].source:
+        return [], "the runs took them from different folders, or from one that was changed"
+    facts = [drawn_cases(run.folder, suite) for run in (old, new)]
+    same = []
+    for pair in pairs:
+        before, after = (known.get((pair[0].family, pair[0].case)) for known in facts)
+        if before is None or after is None or before == after:
+            same.append(pair)
+    return same, f"their facts (cases/{suite}.jsonl) differ between the runs"
+
+
+def _changes(same: Sequence[Pair], old: Section, new: Section) -> Iterator[Change]:
+    families = list(dict.fromkeys(row.family for row, _ in same))
     counts = counting([*old.rows, *new.rows], new.suite.measures)
     for family in [*families, *([ALL] if len(families) > 1 else [])]:
-        pairs = [(first[place], second[place]) for place in shared if family in (ALL, place[0])]
+        pairs = [pair for pair in same if family in (ALL, pair[0].family)]
         for measure in new.suite.measures:
             relevant = [pair for pair in pairs if all(counts(row, measure) for row in pair)]
             change = change_of(relevant, measure, new.suite.name, family)
@@ -106,7 +147,7 @@ def _of_first(section: Section) -> dict[tuple[str, str], Row]:
     return {(row.family, row.case): row for row in section.rows if row.subject == subject}
 
 
-def change_of(pairs: Sequence[tuple[Row, Row]], measure: Measure, suite: str = "", family: str = "") -> Change | None:
+def change_of(pairs: Sequence[Pair], measure: Measure, suite: str = "", family: str = "") -> Change | None:
     """A measure on pairs of rows of the same cases, its p not adjusted; None where no pair could be measured twice."""
     both = [(row.case, sample(row, measure), sample(other, measure)) for row, other in pairs]
     found = [(case, old, new) for case, old, new in both if old is not None and new is not None]

@@ -1,7 +1,8 @@
 """Figures with their 95% intervals, made of rows by the measures of their suites; always the same of the same rows.
 
 Shares of independent cases have Wilson's interval, all else is resampled by whole cases, so that what belongs to one
-conversation stays together.
+conversation stays together; and cases that ask one question under several conditions are resampled together (the
+cluster bootstrap: Davison and Hinkley 1997, section 3.8), since who fails at it once fails at it again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from duologue.eval.metrics import Interval, bootstrap, ratio, share
+from duologue.eval.metrics import Interval, bootstrap, bootstrap_clusters, ratio, share
 from duologue.eval.suites.base import Measure, Row, Suite
 
 ALL = "all"
@@ -33,6 +34,8 @@ Cells = dict[str, dict[str, Cell]]
 """Subject -> family -> cell."""
 Counts = Callable[[Row, Measure], bool]
 """Whether a row counts for a measure."""
+Kin = Callable[[Row], str]
+"""What a row shares with the rows that it is not independent of."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +83,24 @@ def statistic(measure: Measure, samples: NDArray[np.float64], axis: int = 0) -> 
     return found
 
 
-def figure(rows: Iterable[Row], measure: Measure) -> Interval | None:
-    """A measure's figure over rows, or None where none of them could be measured."""
-    samples = np.array([found for row in rows if (found := sample(row, measure)) is not None])
-    if not len(samples):
+def figure(rows: Iterable[Row], measure: Measure, kin: Kin = Suite.kin) -> Interval | None:
+    """A measure's figure over rows, or None where none of them could be measured; `kin` tells which belong together."""
+    found = [(kin(row), one) for row in rows if (one := sample(row, measure)) is not None]
+    if not found:
         return None
+    together: dict[str, list[tuple[float, float]]] = {}
+    for name, one in found:
+        together.setdefault(name, []).append(one)
+    samples = np.array([one for _, one in found])
     hits, trials = samples.T
     if measure.kind == "share":
-        if (trials == 1).all():
-            return share(hits > 0)
         if (hits == 0).all() or (hits == trials).all():  # resampling shows no spread where all agree; cases still few
+            return share([hits[0] > 0] * len(together), len(found))
+        if (trials == 1).all() and len(together) == len(found):
             return share(hits > 0)
-    return bootstrap(samples, partial(statistic, measure))
+    if len(together) == len(found):
+        return bootstrap(samples, partial(statistic, measure))
+    return bootstrap_clusters([np.array(some) for some in together.values()], partial(statistic, measure))
 
 
 def counting(rows: Iterable[Row], measures: Sequence[Measure]) -> Counts:
@@ -106,9 +115,9 @@ def counting(rows: Iterable[Row], measures: Sequence[Measure]) -> Counts:
     return lambda row, one: row.error is None or row.family not in held or (row.family, one.name) in known
 
 
-def cell(rows: Sequence[Row], measures: Iterable[Measure], counts: Counts) -> Cell:
+def cell(rows: Sequence[Row], suite: type[Suite], counts: Counts) -> Cell:
     """All figures of some rows of one subject."""
-    found = {one.name: figure([row for row in rows if counts(row, one)], one) for one in measures}
+    found = {one.name: figure([row for row in rows if counts(row, one)], one, suite.kin) for one in suite.measures}
     figures = {name: interval for name, interval in found.items() if interval is not None}
     return Cell(len(rows), sum(row.error is not None for row in rows), figures)
 
@@ -124,11 +133,11 @@ def summarise(rows: Iterable[Row], suite: type[Suite]) -> SuiteFigures:
         parts = _parts(held, [row.family for row in held])
         if len(parts) > 1:
             parts[ALL] = held
-        families[subject] = {name: cell(part, suite.measures, counts) for name, part in parts.items()}
+        families[subject] = {name: cell(part, suite, counts) for name, part in parts.items()}
         for group in suite.groups:
             named = [row for row in held if isinstance(row.values.get(group), str)]
             by_name = sorted(_parts(named, [f"{group}: {row.values[group]}" for row in named]).items())
-            cells = {name: cell(part, suite.measures, counts) for name, part in by_name}
+            cells = {name: cell(part, suite, counts) for name, part in by_name}
             groups.setdefault(subject, {}).update(cells)
     return SuiteFigures(families, groups)
 

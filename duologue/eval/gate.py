@@ -24,7 +24,8 @@ class Bound:
     Attributes:
         name: as it was given, without its value.
         family: empty for all families together.
-        limit: in the measure's unit. A figure must not be below it; one of which less is better, not above.
+        limit: in the measure's unit. A figure must not be below it; one of which less is better, not above; one that
+            is best at zero, not farther from it.
     """
 
     name: str
@@ -67,10 +68,11 @@ class Bound:
         cells = section.figures.families[subject]
         figures = {name: cell.figures[measure.name] for name, cell in cells.items() if measure.name in cell.figures}
         interval = _named(figures, family, self.name)
+        value = interval.value * measure.scale
         worse: Callable[[float, float], bool] = operator.lt if measure.better == "higher" else operator.gt
-        if not worse(interval.value * measure.scale, self.limit):
+        if not worse(abs(value) if measure.better == "zero" else value, self.limit):
             return None
-        side = "below" if measure.better == "higher" else "above"
+        side = {"higher": "below", "lower": "above", "zero": "farther from zero than"}[measure.better or "higher"]
         shown = f"{interval.value * measure.scale:.{max(1, measure.digits)}f}"
         return f"{subject}: {self.name} is {shown}, {side} {self.limit:g} ({interval.count} cases)"
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import jiwer
 import numpy as np
-import pesq as pesq_itu
 import pystoi
 from numpy.typing import ArrayLike, NDArray
 
@@ -82,6 +81,8 @@ def pesq(clean: Pcm, degraded: Pcm) -> float:
     Raises:
         AudioError: the lengths differ, or no speech is found in one of the signals.
     """
+    import pesq as pesq_itu  # compiles C on installation, and what trains needs other measures of this module alone
+
     _same_length(clean, degraded)
     if not (clean.any() and degraded.any()):
         raise AudioError("PESQ compares two sounds; one of these is silent")
@@ -190,6 +191,24 @@ def bootstrap(values: ArrayLike, statistic: Any = np.mean, draws: int = 2000, se
     return Interval(float(statistic(cases, axis=0)), float(low), float(high), len(cases))
 
 
+def bootstrap_clusters(
+    clusters: Sequence[NDArray[np.float64]], statistic: Any = np.mean, draws: int = 2000, seed: int = 0
+) -> Interval:
+    """As `bootstrap`, of clusters of cases (n_i,) or (n_i, k) that are drawn again as wholes.
+
+    Raises:
+        DataError: there are no cases.
+    """
+    if not clusters:
+        raise DataError("an interval of no cases; measure at least one")
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(clusters), (draws, len(clusters)))
+    drawn = [statistic(np.concatenate([clusters[pick] for pick in some]), axis=0) for some in picks]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    cases = np.concatenate(clusters)
+    return Interval(float(statistic(cases, axis=0)), float(low), float(high), len(cases))
+
+
 def ratio(rows: NDArray[np.float64], axis: int = 0) -> NDArray[np.float64]:
     """Sum of the first column over sum of the second, (..., n, 2): a rate over all cases, long ones counting more."""
     hits, tried = np.moveaxis(rows.sum(axis), -1, 0)
@@ -197,8 +216,12 @@ def ratio(rows: NDArray[np.float64], axis: int = 0) -> NDArray[np.float64]:
     return rate
 
 
-def share(hits: Iterable[bool]) -> Interval:
+def share(hits: Iterable[bool], count: int | None = None) -> Interval:
     """The share of cases that hold, with the 95% interval of Wilson (1927): right at 0, at 1 and for few cases too.
+
+    Args:
+        hits: of independent cases.
+        count: how many cases they stand for, where several are one case asked again.
 
     Raises:
         DataError: there are no cases.
@@ -210,4 +233,5 @@ def share(hits: Iterable[bool]) -> Interval:
     p, z = sum(cases) / n, 1.959964
     centre, spread = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return Interval(p, max(0.0, float((centre - spread) / scale)), min(1.0, float((centre + spread) / scale)), n)
+    low, high = max(0.0, float((centre - spread) / scale)), min(1.0, float((centre + spread) / scale))
+    return Interval(p, low, high, count or n)

@@ -27,6 +27,7 @@ import pocketsphinx
 from duologue.data import domain
 from duologue.errors import AudioError
 from duologue.eval.ngram import NGram
+from duologue.lm.words import words_of
 
 Pcm = npt.NDArray[np.float32]
 TimedWord = tuple[str, float, float]
@@ -39,8 +40,13 @@ log = logging.getLogger(__name__)
 
 
 def normalize(text: str) -> str:
-    """`text` as the recogniser spells it: lower case, words of letters and apostrophes, parted by one space."""
-    return " ".join(re.findall(r"[a-z]+(?:'[a-z]+)*|'[a-z]+", text.lower().replace("\u2019", "'")))
+    """`text` as the recogniser spells it: lower-case words, numbers and signs spelled out, parted by one space.
+
+    So does whatever is judged pass: "It's 42." of a language model, a user's own facts.
+    """
+    straight = re.sub("[\u2018\u2019]", "'", text)
+    unquoted = re.sub(r"(?<!\w)'(.+?)'(?!\w)", r"\1", straight)
+    return " ".join(word.rstrip("'") for word in words_of(unquoted))
 
 
 @cache

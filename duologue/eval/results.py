@@ -188,6 +188,20 @@ def append(path: Path, record: BaseModel | dict[str, Any]) -> None:
         file.write(line + "\n")
 
 
+def manifest(folder: Path, suite: str) -> Path:
+    """Where the facts of a suite's drawn cases are."""
+    return folder / "cases" / f"{suite}.jsonl"
+
+
+def drawn_cases(folder: Path, suite: str) -> dict[tuple[str, str], set[str]]:
+    """Family and name of each drawn case -> its lines: one, or several where it was drawn otherwise later on."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for line in whole_lines(manifest(folder, suite)):
+        case = json.loads(line)
+        found.setdefault((case["family"], case["name"]), set()).add(line)
+    return found
+
+
 def whole_lines(path: Path) -> list[str]:
     """The lines of a file, none where it is not there; a last one without its end is dropped from the file."""
     if not path.is_file():

@@ -27,6 +27,7 @@ from duologue.eval.results import (
     append,
     fingerprint_of,
     key,
+    manifest,
     ordered,
     read_rows,
     remember,
@@ -93,7 +94,7 @@ def run(
     done = {key(row): row for row in read_rows(out) if row.error is None}
     write_rows(out, done.values())
     jobs = [job for job in _jobs(holder, subjects, cases) if job.key not in done]
-    facts = {name: {line for line in whole_lines(_manifest(out, name))} for name in suites}
+    facts = {name: {line for line in whole_lines(manifest(out, name))} for name in suites}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=console is None) as bar:
         task = bar.add_task("evaluating", total=len(jobs))
@@ -164,15 +165,11 @@ def _recordings(speech: Path | None) -> str:
     return fingerprint(*sorted(speech.glob("*/manifest.jsonl"))) if speech else ""
 
 
-def _manifest(out: Path, suite: str) -> Path:
-    return out / "cases" / f"{suite}.jsonl"
-
-
 def _note(out: Path, suite: str, known: dict[str, Any], there: set[str]) -> None:
     """Write a drawn case's facts down, once."""
     line = json.dumps(known, ensure_ascii=False)
     if line not in there:
         there.add(line)
-        path = _manifest(out, suite)
+        path = manifest(out, suite)
         path.parent.mkdir(exist_ok=True)
         append(path, known)

@@ -5,7 +5,6 @@ The one path from microphone to loudspeaker: `step` reads from top to bottom in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,7 +15,6 @@ from duologue.audio.features import LogMelState
 from duologue.lm.backbone import FREE, BackboneState
 from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.reader import Reader, ReaderState
-from duologue.lm.sampling import Sampling
 from duologue.lm.text import CUT, END, EOT, PAD
 from duologue.lm.words import words_of
 from duologue.nn.streaming import State
@@ -58,9 +56,9 @@ class StepOutput:
 class Generator:
     """Holds conversations with one model; all state is in what `init_state` returns."""
 
-    def __init__(self, model: SpeechLM, sampling: Mapping[str, Sampling] | None = None, pace: float = 1.0) -> None:
+    def __init__(self, model: SpeechLM, pace: float = 1.0) -> None:
         self.model = model
-        self.sampling = dict(sampling or {})
+        self.sampling = model.config.sampling
         self.pace = pace
         self.reader = Reader(model.tokenizer, model.speller, model.pacer)
         heard = {stream.name for stream in model.config.thinker_layout.heard}

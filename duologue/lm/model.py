@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import nn
 
 from duologue.atomic import write_text
@@ -22,6 +23,7 @@ from duologue.codec.spectral import SpectralCodec, SpectralConfig
 from duologue.errors import ModelError
 from duologue.lm.backbone import Backbone, BackboneConfig
 from duologue.lm.pacer import Pacer, PacerConfig
+from duologue.lm.sampling import Sampling
 from duologue.lm.score import SLOTS, score_streams
 from duologue.lm.speller import Speller, SpellerConfig
 from duologue.lm.streams import Layout, Stream
@@ -48,6 +50,15 @@ class SpeechLMConfig(BaseModel):
     speller: SpellerConfig
     pacer: PacerConfig
     codec: SpectralConfig
+    sampling: dict[str, Sampling] = {}
+    """How predicted streams are sampled while the model talks; those not named take the likeliest token."""
+
+    @model_validator(mode="after")
+    def _samples_what_it_predicts(self) -> Self:
+        known = {stream.name for layout in (self.thinker_layout, self.talker_layout) for stream in layout.predicted}
+        if unknown := sorted(self.sampling.keys() - known):
+            raise ValueError(f"sampling of {', '.join(unknown)}, but what is predicted is {', '.join(sorted(known))}")
+        return self
 
 
 def thinker_layout(

@@ -22,16 +22,17 @@ def sentences_of(text: str) -> list[str]:
 
 def words_of(text: str) -> list[str]:
     """The words of a text: "What's 27 + 5?" -> what's twenty seven plus five."""
-    text = re.sub(r"(?<=\d)\s*-\s*(?=\d)", " minus ", text.replace("\u2019", "'"))
+    text = re.sub(r"(?<=\d)\s*-\s*(?=\d)|(?<!\S)-(?=\d)", " minus ", text.replace("\u2019", "'"))
     for sign, word in _SIGNS.items():
         text = text.replace(sign, f" {word} ")
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return [word for found in re.findall(r"[a-z']*[a-z][a-z']*|\d+", plain) for word in _say(found)]
+    return [word for found in re.findall(r"[a-z']+|\d+", plain) if found.strip("'") for word in _say(found)]
 
 
 def _say(word: str) -> list[str]:
     if not word.isdigit():
         return [word]
-    if int(word) <= LARGEST:
-        return spell(int(word)).split()
+    number = word.lstrip("0") or "0"
+    if len(number) <= len(str(LARGEST)):  # before it is read: Python reads no number of thousands of digits
+        return spell(int(number)).split()
     return [spell(int(digit)) for digit in word]

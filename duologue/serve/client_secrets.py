@@ -53,6 +53,8 @@ async def create_beta(request: Request) -> Response:
 
 async def _create(request: Request, flat: bool = False) -> tuple[str, int, dict[str, Any]] | Response:
     server: Server = request.app.state.server
+    if not server.keys.welcomes(request.headers):
+        return refuse(server, 403, "origin_not_allowed", "Pages of this origin may not ask.")
     guest = server.keys.admit(request.headers)
     if guest is None or guest.session is not None:  # a secret makes no secrets
         return unauthorized(server, request.headers)

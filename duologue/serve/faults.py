@@ -106,10 +106,14 @@ def _worded(fault: ErrorDetails, value: Any, where: str) -> RealtimeError:
     if kind == "too_short" and not given:
         return RealtimeError(f"Invalid '{param}': empty array.", "empty_array", param)
     if kind == "string_too_long":
-        most = context["max_length"]
-        message = f"Invalid '{param}': string too long. Expected at most {most} characters, but got {len(given)}."
-        return RealtimeError(message, "string_above_max_length", param)
+        return too_long(len(given), context["max_length"], param)
     return RealtimeError(f"Invalid value for '{param}': {fault['msg']}.", "invalid_value", param)
+
+
+def too_long(length: int, most: int, param: str) -> RealtimeError:
+    """What to tell of a text of so many characters."""
+    message = f"Invalid '{param}': string too long. Expected at most {most} characters, but got {length}."
+    return RealtimeError(message, "string_above_max_length", param)
 
 
 def _out_of_bounds(kind: str, given: Any, bound: Any, param: str) -> RealtimeError:

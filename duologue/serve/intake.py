@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from duologue.serve.faults import RealtimeError
@@ -28,6 +30,16 @@ class Intake:
         if not self.messages.take():
             raise RealtimeError("Too many messages; slow down.", "rate_limit_exceeded", type="rate_limit_error")
 
+    def weigh(self, sounds: Sequence[bytes], format: Format, param: str) -> None:
+        """Sounds came, in the field `param`.
+
+        Raises:
+            RealtimeError: they are more than may come.
+        """
+        if not self.audio.take(sum(format.seconds(sound) for sound in sounds)):
+            message = f"Audio comes faster than {self._limits.audio_rate:g} times real time; it was dropped."
+            raise RealtimeError(message, "rate_limit_exceeded", param, "rate_limit_error")
+
     def hear(self, session: Session, audio: str, format: Format, param: str, silent: bool = False) -> None:
         """Let `session` hear sound in base64, the field `param`; with `silent` only its length counts.
 
@@ -35,9 +47,7 @@ class Intake:
             RealtimeError: it is no base64, or more than may come.
         """
         data = sound_of(audio, param)
-        if not self.audio.take(format.seconds(data)):
-            message = f"Audio comes faster than {self._limits.audio_rate:g} times real time; it was dropped."
-            raise RealtimeError(message, "rate_limit_exceeded", param, "rate_limit_error")
+        self.weigh([data], format, param)
         if silent:
             data = format.encode(np.zeros(len(data) // format.width, np.float32))
         if not session.hear(data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,11 +38,16 @@ class Item:
 
 
 class Items:
-    """A conversation's items; the oldest go when there are more than `most`."""
+    """A conversation's items; the oldest go when there are more than `most`, or they take more than `most_bytes`.
 
-    def __init__(self, most: int) -> None:
+    Bytes are counted as an item is when it comes: what is spoken is written into it later, and is short.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
         self._items: dict[str, Item] = {}
-        self._most = most
+        self._sizes: dict[str, int] = {}
+        self._bytes = 0
+        self._most, self._most_bytes = most, most_bytes
 
     def __len__(self) -> int:
         return len(self._items)
@@ -62,8 +68,10 @@ class Items:
         ids.insert(place, item.id)
         self._items[item.id] = item
         self._items = {id: self._items[id] for id in ids} if place < len(ids) - 1 else self._items
-        while len(self._items) > self._most:
-            del self._items[next(iter(self._items))]
+        self._sizes[item.id] = len(json.dumps(item.wire()))
+        self._bytes += self._sizes[item.id]
+        while len(self._items) > self._most or (self._bytes > self._most_bytes and len(self._items) > 1):
+            self.delete(next(iter(self._items)))
         item.previous = ids[place - 1] if place else None
         return item.previous
 
@@ -92,3 +100,4 @@ class Items:
 
     def delete(self, id: str) -> None:
         del self._items[self.get(id, "delete").id]
+        self._bytes -= self._sizes.pop(id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,25 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from duologue.errors import ConfigError
 from duologue.serve.limits import Limits
 
+VARIABLE = "DUOLOGUE_API_KEYS"
 PROTOCOL = "realtime"
 KEY_PROTOCOL = "openai-insecure-api-key."
 MOST_SECRETS = 10_000
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def given_keys(options: Sequence[str] = ()) -> list[str]:
+    """The keys of the command line and of `VARIABLE`, where commas part them.
+
+    Raises:
+        ConfigError: one of the command line's is empty, as an unset "$KEY" is; anybody could show that.
+    """
+    if not all(key.strip() for key in options):
+        raise ConfigError("--api-key is empty; give a key, or leave the option out")
+    return [*options, *(key.strip() for key in os.environ.get(VARIABLE, "").split(",") if key.strip())]
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,8 @@ class Keys:
         """A client secret and when it expires (Unix time); None where there are too many already."""
         now = time.time()
         self._secrets = {key: secret for key, secret in self._secrets.items() if secret.expires > now}
-        if len(self._secrets) >= MOST_SECRETS:
+        own = sum(secret.guest.key == guest.key for secret in self._secrets.values())
+        if own >= self._limits.secrets_per_key or len(self._secrets) >= MOST_SECRETS:
             return None
         value = f"ek_{secrets.token_hex(16)}"
         expires = int(now + (seconds or self._limits.secret))

@@ -21,8 +21,10 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sessions_per_key: int = Field(default=64, ge=1)
-    sessions_per_address: int = Field(default=64, ge=1)
+    sessions_per_key: int = Field(default=24, ge=1)  # of the 32 slots that a model has by default: some for others
+    sessions_per_address: int = Field(default=24, ge=1)
+    secrets_per_key: int = Field(default=1000, ge=1)  # client secrets that are valid at a time
+    connections: int = Field(default=1000, ge=1)  # of all clients, admitted or not
     messages_per_second: float = Field(default=200, gt=0)
     messages_at_once: int = Field(default=2000, ge=1)
     message_bytes: int = Field(default=4 << 20, ge=1 << 10)
@@ -34,8 +36,12 @@ class Limits(BaseModel):
     idle: float = Field(default=300, gt=0)  # without a message
     unsent_bytes: int = Field(default=4 << 20, ge=1 << 16)  # that wait for a slow client
     items: int = Field(default=2000, ge=1)  # that a conversation keeps
+    item_bytes: int = Field(default=4 << 20, ge=1 << 10)  # that they take
+    text: int = Field(default=8192, ge=1)  # characters of an item that a client writes
     secret: float = Field(default=600, gt=0)  # a client secret lives if nothing else is asked for
     resume: float = Field(default=30, ge=0)  # a conversation whose client vanished is kept
+    parked: int = Field(default=128, ge=1)  # conversations that are kept so; the oldest are forgotten
+    parked_per_key: int = Field(default=64, ge=1)
     drain: float = Field(default=20, ge=0)  # running conversations may go on when the server is told to stop
 
 

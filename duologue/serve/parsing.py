@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any
 
 from duologue.serve.events import CLIENT_EVENT, EARLIER_RESPONSE, ClientEvent, ItemParam
-from duologue.serve.faults import RealtimeError, checked, refuse_earlier
+from duologue.serve.faults import RealtimeError, checked, refuse_earlier, too_long
 from duologue.serve.limits import Limits
 from duologue.systems.base import SystemCard
 
@@ -99,6 +99,21 @@ def sounds_of(item: ItemParam) -> list[bytes]:
         if part.type == "input_audio":
             sounds.append(sound_of(part.audio or "", f"{where}.audio"))
     return sounds
+
+
+def check_texts(item: ItemParam, most: int, where: str) -> None:
+    """Refuse a text of more than `most` characters in the item `where`; so many may all its parts have together.
+
+    Raises:
+        RealtimeError: there is one.
+    """
+    if len(item.output or "") > most:
+        raise too_long(len(item.output or ""), most, f"{where}.output")
+    length = 0
+    for index, part in enumerate(item.content):
+        length += len(part.text or "") + len(part.transcript or "")
+        if length > most:
+            raise too_long(length, most, f"{where}.content[{index}].{'text' if part.text else 'transcript'}")
 
 
 def refuse_tools(tools: Any, param: str, card: SystemCard | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 from duologue.serve.apart import answer_apart
@@ -31,9 +32,9 @@ from duologue.serve.faults import RealtimeError
 from duologue.serve.hearing import Hearing
 from duologue.serve.intake import Intake
 from duologue.serve.items import Item, Items, new_id
-from duologue.serve.limits import Limits
+from duologue.serve.limits import LimitError, Limits
 from duologue.serve.metrics import Metrics
-from duologue.serve.parsing import parse, refuse_tools, sounds_of
+from duologue.serve.parsing import check_texts, parse, refuse_tools, sounds_of
 from duologue.serve.responses import Response, Status, carry, usage_of
 from duologue.serve.session import (
     Broken,
@@ -80,10 +81,12 @@ class Realtime:
         """Takes every server event; set by the transport."""
         self.broken: Callable[[], None] = lambda: None
         """Called when the conversation has failed; set by the transport."""
+        self.place: Callable[[], AbstractContextManager[None]] = nullcontext
+        """Holds a place of this client for a response out of band, or raises LimitError; set by the transport."""
         self._engine, self._detector, self._limits, self._metrics = engine, detector, limits, metrics
         self._intake = Intake(limits)
         self._session = Session(engine, self._follow)
-        self._items = Items(limits.items)
+        self._items = Items(limits.items, limits.item_bytes)
         self._conversation = new_id("conv")
         self._hearing = Hearing(
             self._session, self._emit, self._commit, lambda: self.config.audio.input.transcription is not None
@@ -121,7 +124,11 @@ class Realtime:
         return self._session.held
 
     async def park(self) -> Saved:
-        """Leave the slot so that `open` can go on with what is returned; replies under way are given up."""
+        """Leave the slot so that `open` can go on with what is returned; replies under way are given up.
+
+        Raises:
+            SlotLostError: the conversation has ended.
+        """
         self._give_up("client_cancelled")
         await self._end_apart()
         return await self._session.park()
@@ -230,6 +237,7 @@ class Realtime:
 
     async def _insert(self, event: ItemCreate) -> None:
         given = event.item
+        check_texts(given, self._limits.text, "item")
         if given.type in ("function_call", "function_call_output"):
             refuse_tools([given], "item.type", self._engine.card)
         if given.type == "function_call_output":
@@ -240,6 +248,7 @@ class Realtime:
         sounds = sounds_of(given)
         self._items.check(item, event.previous_item_id)
         if given.role == "user":
+            self._intake.weigh(sounds, format_of(self.config.audio.input.format), "item.content")
             for part in given.content:
                 if part.type == "input_text":
                     await self._give_text(part.text or "")
@@ -331,12 +340,22 @@ class Realtime:
                 "invalid_value",
                 "response.input",
             )
-        response = Response(self._send, self.config, params, None, None)
         audio = self.config.audio
         inward, outward = format_of(audio.input.format), format_of(audio.output.format)
-        task = asyncio.create_task(answer_apart(self._engine, response, sounds, inward, outward, self._limits.buffer))
-        self._apart[response.id] = task
-        task.add_done_callback(lambda done: self._apart.pop(response.id, None))
+        self._intake.weigh(sounds, inward, "response.input")
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.place())
+            except LimitError as limit:
+                raise RealtimeError(str(limit), "rate_limit_exceeded", type="rate_limit_error") from limit
+            response = Response(self._send, self.config, params, None, None)
+            task = asyncio.create_task(
+                answer_apart(self._engine, response, sounds, inward, outward, self._limits.buffer)
+            )
+            self._apart[response.id] = task
+            stack.callback(self._apart.pop, response.id)
+            held = stack.pop_all()
+            task.add_done_callback(lambda done: held.close())
 
     def _cancel(self, response_id: str | None) -> None:
         if response_id in self._apart:
@@ -358,13 +377,14 @@ class Realtime:
             case UserStarted():
                 self._hearing.start(moment)
             case UserStopped():
-                if self._hearing.stop(moment) and moment.answer:
+                if self._hearing.stop(moment) and moment.answer and self._response is None:
                     self._respond(ResponseParams())
                 if self._session.owned:
                     self._hearing.settle()  # the system hears the words before it judges the turn over
             case UserIdle():
                 self._hearing.idle(moment)
-                self._respond(ResponseParams())
+                if self._response is None:
+                    self._respond(ResponseParams())
             case UserWord():
                 self._hearing.word(moment.word)
             case ReplyStarted():

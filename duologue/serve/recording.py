@@ -11,11 +11,11 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Self
 
@@ -25,10 +25,11 @@ from duologue.atomic import atomic
 from duologue.audio.files import Writer
 from duologue.errors import ConfigError, DuologueError
 from duologue.serve.logs import log
-from duologue.systems.base import Pcm, Reply
+from duologue.systems.base import Pcm, Reply, Tool
 from duologue.systems.rows import Rows, Saved
 
 BEHIND = 20_000  # frames that may wait for the disk, of all conversations; at 16 kHz 10 KB each
+LOOK = 600.0  # seconds between looks at what has become too old
 _NAME = re.compile(r"\.?(\d{8}T\d{6}Z-[0-9a-f]{12}(?:-\w+)*)\.(?:flac|jsonl)")  # with a dot: not whole yet
 
 
@@ -93,8 +94,17 @@ class Recorder:
         return True
 
     def _run(self) -> None:
-        self.prune()
-        while (job := self._jobs.get()) is not None:
+        looked = -np.inf
+        while True:
+            if time.monotonic() - looked >= LOOK:
+                self.prune()
+                looked = time.monotonic()
+            try:
+                job = self._jobs.get(timeout=LOOK)
+            except Empty:
+                continue
+            if job is None:
+                break
             job()
         for take in list(self._takes):  # of conversations that nobody has closed
             take.close()
@@ -219,6 +229,15 @@ class _RecordedRows(Rows):
 
     def read(self, row: int, text: str) -> bool:
         return self._rows.read(row, text)
+
+    def offer(self, row: int, tools: Sequence[Tool]) -> bool:
+        return self._rows.offer(row, tools)
+
+    def give(self, row: int, results: Mapping[str, str]) -> bool:
+        return self._rows.give(row, results)
+
+    def go_on(self, row: int) -> bool:
+        return self._rows.go_on(row)
 
     def say(self, text: str, pace: float) -> Pcm | None:
         return self._rows.say(text, pace)

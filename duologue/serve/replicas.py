@@ -16,7 +16,6 @@ import binascii
 import contextlib
 import hmac
 import json
-import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from starlette.applications import Starlette
 
 from duologue.errors import ConfigError
 from duologue.serve.app import make_app
-from duologue.serve.keys import Guest, Keys
+from duologue.serve.keys import VARIABLE, Guest, Keys, given_keys
 from duologue.serve.limits import Limits
 from duologue.serve.logs import write_logs
 from duologue.serve.server import Server
@@ -35,7 +34,6 @@ from duologue.serve.server import Server
 if TYPE_CHECKING:
     from ray.serve import Application
 
-KEYS_VARIABLE = "DUOLOGUE_API_KEYS"
 BUSY = 0.75  # share of its slots that a replica is to have taken; more, and another is started
 WATCH = 0.5  # seconds between two looks at whether a replica is to end
 SIGNATURE = 32  # bytes
@@ -52,6 +50,7 @@ class Settings(BaseModel):
     most: int = Field(default=1, ge=1)
     cpus: float = Field(default=1, gt=0)  # of a replica; as many threads as whole ones step its model
     origins: tuple[str, ...] = ()
+    keyless: bool = False  # whoever reaches Ray's proxy may come in
     limits: Limits = Limits()
 
 
@@ -59,7 +58,7 @@ def application(args: Settings | Mapping[str, Any]) -> Application:
     """The application as Ray Serve runs it; its keys are those of DUOLOGUE_API_KEYS where this is called.
 
     Raises:
-        ConfigError: a setting is unknown or cannot be, or there are fewer replicas at most than at least.
+        ConfigError: a setting is unknown or cannot be, there are fewer replicas at most than at least, or no keys.
     """
     from ray import serve
 
@@ -73,7 +72,9 @@ def application(args: Settings | Mapping[str, Any]) -> Application:
         ) from None
     if settings.most < settings.least:
         raise ConfigError(f"most={settings.most} replicas are fewer than least={settings.least}")
-    keys = [key for key in os.environ.get(KEYS_VARIABLE, "").split(",") if key]
+    keys = given_keys()
+    if not keys and not settings.keyless:  # who can reach the proxy is Ray's to say, and not known here
+        raise ConfigError(f"there are no keys; set {VARIABLE}, or say keyless=true to let everybody in")
     router = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
     deployment = serve.deployment(
         name="duologue",

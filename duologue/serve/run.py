@@ -12,7 +12,7 @@ from duologue.errors import ModelError
 from duologue.serve.app import make_app
 from duologue.serve.keys import LOOPBACK
 from duologue.serve.server import Server
-from duologue.serve.wire import PatientProtocol
+from duologue.serve.wire import PatientProtocol, PunctualProtocol
 
 LOOK = 1.0  # seconds between looks at whether there still is a model
 
@@ -32,7 +32,8 @@ class Runner(uvicorn.Server):
                 ws=PatientProtocol,
                 ws_max_size=server.limits.message_bytes,
                 ws_per_message_deflate=False,  # base64 of sound hardly shrinks, and a bomb of zeros would
-                http="h11",  # whatever else is installed: its bound on headers is known
+                http=PunctualProtocol,
+                limit_concurrency=server.limits.connections,
                 h11_max_incomplete_event_size=64 << 10,
                 timeout_graceful_shutdown=5,
                 lifespan="off",

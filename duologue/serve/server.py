@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from duologue.serve.keys import Keys
 from duologue.serve.limits import Limits, Places
@@ -13,7 +15,7 @@ from duologue.serve.logs import log
 from duologue.serve.metrics import Metrics
 from duologue.serve.realtime import Realtime
 from duologue.systems.cascade.silero import SileroDetector
-from duologue.systems.engine import Engine
+from duologue.systems.engine import Engine, SlotLostError
 from duologue.systems.rows import Saved
 
 TOO_LATE = 0.05  # share of late frames from which the server is not ready for more
@@ -40,6 +42,8 @@ class Server:
     def __init__(self, engines: Mapping[str, Engine], keys: Keys, limits: Limits) -> None:
         self.engines, self.keys, self.limits = dict(engines), keys, limits
         self.metrics = Metrics(self.engines)
+        for name, engine in self.engines.items():
+            engine.report = partial(log, "conversation failed", model=name)
         self.places = Places(limits)
         self.twilio_token: str | None = None  # with which Twilio signs its requests
         self.speaking = asyncio.Lock()  # one text at a time is read aloud, beside the conversations
@@ -91,8 +95,18 @@ class Server:
         self._detector = self._detector or SileroDetector()
         return self._detector
 
-    def park(self, realtime: Realtime, saved: Saved, key: str) -> None:
-        """Keep a conversation whose client vanished, for a while; `key` tells who held it."""
+    async def park(self, realtime: Realtime, key: str) -> None:
+        """Keep a conversation whose client vanished, for a while, if it still goes on; `key` tells who held it."""
+        with suppress(SlotLostError):
+            self.keep(realtime, await realtime.park(), key)
+
+    def keep(self, realtime: Realtime, saved: Saved, key: str) -> None:
+        """Keep a parked conversation, also where it was resumed and found no slot; the oldest make room for it."""
+        own = [id for id, parked in self._parked.items() if parked.key == key]
+        for id in own[: max(0, len(own) + 1 - self.limits.parked_per_key)]:
+            self._forget(id)
+        while len(self._parked) >= self.limits.parked:
+            self._forget(next(iter(self._parked)))
         end = asyncio.get_running_loop().call_later(self.limits.resume, self._forget, realtime.id)
         self._parked[realtime.id] = _Parked(realtime, saved, key, end)
         self.metrics.parked.set(len(self._parked))
@@ -120,10 +134,9 @@ class Server:
         parked = self._parked.get(id)
         if parked is None or not secrets.compare_digest(parked.key, key):
             return None
-        parked.end.cancel()
         self._forget(id)
         return parked.realtime, parked.saved
 
     def _forget(self, id: str) -> None:
-        del self._parked[id]
+        self._parked.pop(id).end.cancel()
         self.metrics.parked.set(len(self._parked))

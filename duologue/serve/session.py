@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from duologue.serve.sound import Format, Inward, Outward
-from duologue.serve.turns import QUIET, Change, OwnTurns, Turns, UserStarted, UserStopped
+from duologue.serve.turns import QUIET, Change, OwnTurns, Turns, UserIdle, UserStarted, UserStopped
 from duologue.serve.voiced import Voiced
 from duologue.systems.base import FunctionCall, HeardWord, Pcm, TextWord, Tool, Turn
-from duologue.systems.engine import Engine, EngineFullError, Heard, Slot
+from duologue.systems.engine import Engine, EngineFullError, Heard, Slot, SlotLostError
 from duologue.systems.rows import Saved
 
 PATIENCE = 5.0  # seconds of conversation that a reply, once it is wanted, is waited for
@@ -105,7 +105,7 @@ class Session:
         self._early: list[str] = []  # words decided before their reply sounds
         self._user = False  # the user has the floor, as the client was told
         self._held: list[UserStarted | UserWord] = []  # said over a reply that goes on
-        self._wanted: int | None = None  # frames for which a wanted reply has been waited for
+        self._wanted: int | None = None  # frames for which a wanted reply will still be waited for
         self._voiced = Voiced()
         self._first = False  # the reply has begun and nothing of it was told
         self._silences = 0  # frames in a row without anything from the client or a reply
@@ -148,8 +148,14 @@ class Session:
             await asyncio.to_thread(slot.leave)
 
     async def park(self) -> Saved:
-        """Close, so that another session can `open` with what is returned."""
-        slot, self._slot = self.slot, None
+        """Close, so that another session can `open` with what is returned.
+
+        Raises:
+            SlotLostError: the conversation has ended.
+        """
+        slot, self._slot = self._slot, None
+        if slot is None:
+            raise SlotLostError("the conversation has ended")
         return await asyncio.to_thread(slot.park)
 
     def set_formats(self, inward: Format, outward: Format) -> None:
@@ -185,15 +191,15 @@ class Session:
 
     def answer(self) -> None:
         """Have a reply made now; `ReplyStarted` or `NoReply` follows."""
-        self._wanted = 0
         self._turns.answer()
+        self._want()
 
     def cancel(self) -> None:
         """Stop the reply that sounds or was wanted; nothing more is told of it."""
         sounded, self.replying, self._wanted = self.replying, False, None
         self._early.clear()
         self._out.flush()
-        self._turns.settle()
+        self._settle()
         if sounded:
             self._dropping = True
             self._loop.run_in_executor(None, self._hush, self.slot)
@@ -224,12 +230,21 @@ class Session:
         return not full
 
     def _note(self, change: Change) -> None:
-        if isinstance(change, UserStopped) and change.answer:
-            self._wanted = 0
+        if (isinstance(change, UserStopped) and change.answer) or isinstance(change, UserIdle):
+            self._want()
         self._tell(change)
         if isinstance(change, UserStarted) and self._turns.interrupts and (self.replying or self._wanted is not None):
             self.cancel()
             self._tell(ReplyEnded(cut=True))
+
+    def _want(self) -> None:
+        """A reply is being made; where one sounds already, that is it."""
+        if not self.replying:
+            self._wanted = self.slot.waiting + round(PATIENCE / self.engine.frame_seconds)
+
+    def _settle(self) -> None:
+        if self._turns.settle():
+            self._want()
 
     def _hush(self, slot: Slot) -> None:
         if slot.hush():
@@ -281,7 +296,7 @@ class Session:
         elif called and not self.replying:
             self._wanted = None
             self._tell(ReplyEnded(cut=False))
-            self._turns.settle()
+            self._settle()
         self._wait(told.silence)
 
     def _hear_word(self, word: str) -> None:
@@ -339,7 +354,7 @@ class Session:
             self._release()
         self._tell(ended)
         self._release()
-        self._turns.settle()
+        self._settle()
 
     def _release(self) -> None:
         """What the user said over the reply was a turn after all."""
@@ -351,12 +366,15 @@ class Session:
                 self._tell(moment)
 
     def _wait(self, silence: bool) -> None:
-        """Give up on a reply that does not come, and let a conversation rest in which nothing happens."""
-        if self._wanted is not None and silence:
-            self._wanted += 1
-            if self._wanted * self.engine.frame_seconds >= PATIENCE:
+        """Give up on a reply that does not come, and let a conversation rest in which nothing happens.
+
+        Every frame counts that was not there yet when the reply was asked for: a microphone may send for ever.
+        """
+        if self._wanted is not None:
+            self._wanted -= 1
+            if self._wanted <= 0:
                 self._wanted = None
-                self._turns.settle()
+                self._settle()
                 self._tell(NoReply())
         self._silences = self._silences + 1 if silence and not self.replying and self._wanted is None else 0
         if self._silences * self.engine.frame_seconds >= QUIET:

@@ -72,9 +72,10 @@ class Turns(ABC):
         """A reply is wanted now: let the conversation go on until `settle`."""
         self.slot.run(fills=True)
 
-    def settle(self) -> None:
-        """The reply is over, or none came."""
+    def settle(self) -> bool:
+        """The reply is over, or none came; True: a reply to what was said meanwhile is being made."""
         self.slot.run(fills=False)
+        return False
 
     def clear(self) -> None:
         """Forget what was not heard yet."""
@@ -95,8 +96,9 @@ class OwnTurns(Turns):
             self.slot.run(fills=True)
         return []
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         """Time goes on: the system may speak again."""
+        return False
 
 
 class DetectedTurns(Turns):
@@ -104,7 +106,7 @@ class DetectedTurns(Turns):
 
     Args:
         answers: a reply follows every turn without being asked for.
-        interrupts: the user is heard while a reply sounds; otherwise only after it.
+        interrupts: the user is heard while a reply sounds; otherwise only after it, and is answered then.
         idle: seconds without speech after which the client is told; None: never.
     """
 
@@ -128,6 +130,7 @@ class DetectedTurns(Turns):
         self._lead: deque[Pcm] = deque(maxlen=max(1, round(settings.lead / self._frame_seconds)))
         self._kept: deque[Pcm] = deque(maxlen=round(30 / self._frame_seconds))  # said while the reply may not be cut
         self._answering = False
+        self._owes = False  # a turn over a reply that may not be cut is to be answered after it
         self._start: float | None = None  # where the detector's samples begin in what the client sent
         self._quiet_since: float | None = None
 
@@ -145,9 +148,11 @@ class DetectedTurns(Turns):
                     self._say(early)
                 self._lead.clear()
             elif change == "stopped":
-                changes.append(UserStopped(self._start + self._endpointer.last / self._rate, self._answers))
+                self._owes = self._answers and self._answering and not self.interrupts
+                answer = self._answers and not self._owes
+                changes.append(UserStopped(self._start + self._endpointer.last / self._rate, answer))
         self._take(frame, at, talked)
-        if changes and isinstance(changes[-1], UserStopped) and self._answers:
+        if changes and isinstance(changes[-1], UserStopped) and changes[-1].answer:
             self.answer()
         return changes + self._told_of_silence(at)
 
@@ -178,16 +183,21 @@ class DetectedTurns(Turns):
         self._answering = True
         super().answer()
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         super().settle()
         self._answering = False
         while self._kept:
             self._push(self._kept.popleft())
+        owed, self._owes = self._owes and not self._endpointer.talking, False  # who talks is answered at the end of it
+        if owed:
+            self.answer()
+        return owed
 
     def clear(self) -> None:
         super().clear()
         self._lead.clear()
         self._kept.clear()
+        self._owes = False
 
 
 class ToldTurns(Turns):

@@ -88,11 +88,13 @@ class Call:
             OfferError: it is no offer, or one without audio.
             EngineFullError: no slot is free.
         """
+        resumed = self._saved is not None
         try:
             await self._realtime.open(self._saved)
+            self._saved = None
             return await self._negotiate(offer, host)
         except BaseException:
-            await self._close(keep=self._saved is not None)
+            await self._close(keep=resumed)
             raise
 
     async def _negotiate(self, offer: str, host: str) -> str:
@@ -151,8 +153,11 @@ class Call:
                 while self._peer.connectionState == "connected" and self._channel and self._channel.bufferedAmount:
                     await asyncio.sleep(0.02)
         await self._peer.close()
-        if keep and self._realtime.parkable and self._limits.resume and not self._server.closing.is_set():
-            self._server.park(self._realtime, await self._realtime.park(), self.guest)
+        keep = keep and self._limits.resume > 0 and not self._server.closing.is_set()
+        if keep and self._realtime.parkable:
+            await self._server.park(self._realtime, self.guest)
+        elif keep and self._saved is not None:  # there was no slot to go on in
+            self._server.keep(self._realtime, self._saved, self.guest)
         else:
             await self._realtime.close()
 

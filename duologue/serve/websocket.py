@@ -14,13 +14,17 @@ from duologue.serve.keys import Guest
 from duologue.serve.logs import log
 from duologue.serve.realtime import Realtime
 from duologue.serve.server import Server
-from duologue.serve.sockets import BREATH, BROKEN, FULL, LOST, RESUMED, ClosingError, Connection, admitted
+from duologue.serve.sockets import BREATH, BROKEN, FULL, LOST, RESUMED, ClosingError, Connection, admitted, refuse
 from duologue.systems.engine import EngineFullError
 from duologue.systems.rows import Saved
 
 
 async def realtime(websocket: WebSocket) -> None:
     """One session: `?model=`, and `?resume=sess_…` to go on with one whose connection was lost."""
+    if "call_id" in websocket.query_params:
+        message = "A call's events go over its own data channel: no second connection can join it."
+        await refuse(websocket, 400, "call_id_not_supported", message)
+        return
     async with admitted(websocket, "realtime") as guest:
         if guest is None:
             return
@@ -46,6 +50,8 @@ class _Client(Connection):
         self._beta = beta.is_asked(websocket.headers, websocket.scope.get("subprotocols", []))
         self.session.send = self._tell
         self.session.broken = lambda: self.end(ClosingError(BROKEN, "the conversation failed"))
+        address = websocket.client.host if websocket.client else ""
+        self.session.place = lambda: server.places.hold(guest.key, address)
         self._let_go: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
@@ -56,7 +62,7 @@ class _Client(Connection):
         except EngineFullError as error:
             told = RealtimeError(str(error), "server_full", type="server_error")
             raise ClosingError(FULL, "no free slot; try again later", told) from error
-        resumed = self._saved is not None
+        resumed, self._saved = self._saved is not None, None
         log("opened", session=self.id, model=self.session.config.model, key=self.guest.key, resumed=resumed)
 
     async def take(self, message: dict[str, Any]) -> None:
@@ -71,11 +77,14 @@ class _Client(Connection):
             self.session.fail(closing.told)
 
     async def release(self, code: int) -> None:
-        """A conversation whose connection was lost is kept for a while."""
-        keep = code in (*LOST, RESUMED) and self.session.parkable and self.server.limits.resume > 0
+        """A conversation whose connection was lost is kept for a while, and one that found no slot to go on in."""
+        server, key = self.server, self.guest.key
+        keep = server.limits.resume > 0 and not server.closing.is_set()
         try:
-            if keep and not self.server.closing.is_set():
-                self.server.park(self.session, await self.session.park(), self.guest.key)
+            if keep and self.session.parkable and code in (*LOST, RESUMED):
+                await server.park(self.session, key)
+            elif keep and not self.session.parkable and self._saved is not None:
+                server.keep(self.session, self._saved, key)
             else:
                 await self.session.close()
         finally:

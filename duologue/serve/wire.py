@@ -1,10 +1,63 @@
-"""uvicorn's WebSockets, with more patience for who is alive and less for who takes nothing."""
+"""uvicorn's protocols, with more patience for who is alive and less for who sends or takes nothing."""
 
 from __future__ import annotations
 
+import asyncio
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 TAKE = 15.0  # seconds that a client has for the last bytes; uvicorn waits for 10 until it says goodbye, too
+ARRIVE = 15.0  # seconds that the head of a request may take, and what is missing of its body may be silent
+
+
+class PunctualProtocol(H11Protocol):
+    """HTTP in which a connection that does not say what it wants is closed.
+
+    uvicorn waits for ever for a request's head and body, and anybody may connect. Of a WebSocket this is the handshake.
+    """
+
+    _late: asyncio.TimerHandle | None = None
+    _upgraded = False  # what comes is a WebSocket's
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._await()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client, and wait for those that its request still lacks."""
+        super().data_received(data)
+        if self._upgraded or self.conn.their_state is not h11.IDLE:  # where it is, no drop of a head brings more time
+            self._stop_waiting()
+        if not self._upgraded and self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self._await()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Give the connection to the WebSocket."""
+        self._upgraded = True
+        super().handle_websocket_upgrade(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await(self) -> None:
+        self._late = self._late or self.loop.call_later(ARRIVE, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        self._late = None
+        if self.flow.read_paused:  # it is the server that does not read
+            self._await()
+        else:
+            self.transport.close()
 
 
 class PatientProtocol(WebSocketsSansIOProtocol):

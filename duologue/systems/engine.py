@@ -30,6 +30,10 @@ class EngineFullError(DuologueError):
     """Every slot holds a conversation."""
 
 
+class SlotLostError(DuologueError):
+    """The conversation of a slot is over: it was left, or it failed."""
+
+
 @dataclass(frozen=True)
 class Heard:
     """One step of one slot.
@@ -120,7 +124,11 @@ class Slot:
         self.engine._leave(self)
 
     def park(self) -> Saved:
-        """End the conversation here so that `Engine.join` can go on with it; frees the slot."""
+        """End the conversation here so that `Engine.join` can go on with it; frees the slot.
+
+        Raises:
+            SlotLostError: the conversation has ended already.
+        """
         return self.engine._park(self)
 
 
@@ -134,6 +142,8 @@ class Engine:
         self.statistics = Statistics()
         self.observe: Callable[[float], None] = lambda seconds: None
         """Called with the seconds that each step took."""
+        self.report: Callable[[Exception], None] = lambda error: None
+        """Called on the engine's thread with every error that ended conversations, once, however many they were."""
         self._rows = rows
         self._limit = max(1, round(buffer / self.frame_seconds))
         self._free = deque(range(rows.size))
@@ -228,14 +238,16 @@ class Engine:
             return self._slots.get(slot.row) is slot and do(self._rows)
 
     def _leave(self, slot: Slot) -> None:
-        if self._slots.get(slot.row) is slot:
-            with self._stepping:
+        with self._stepping:  # it may fail in the step that is waited for here, and its row go to another
+            if self._slots.get(slot.row) is slot:
                 self._release(slot)
                 self._rows.close(slot.row)
                 self._free.append(slot.row)
 
     def _park(self, slot: Slot) -> Saved:
         with self._stepping:
+            if self._slots.get(slot.row) is not slot:
+                raise SlotLostError("the conversation has ended")
             self._release(slot)
             try:
                 return self._rows.save(slot.row)
@@ -286,14 +298,19 @@ class Engine:
             replies = self._rows.step(heard)
         except Exception as error:  # of all rows: with them the system is gone, and `alive` is to tell so
             self._stopped = True
+            self.report(error)
             for slot in list(self._slots.values()):
                 self._fail(slot, error)
             return
         end = time.monotonic()
         late = 0
+        reported: set[Exception] = set()  # a batch that broke off has one error for all of its rows
         for slot, silence, due in taken:
             reply = replies[slot.row]
             if isinstance(reply, Exception):
+                if reply not in reported:
+                    reported.add(reply)
+                    self.report(reply)
                 self._fail(slot, reply)
                 continue
             late += end - due > self.frame_seconds

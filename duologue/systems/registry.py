@@ -73,12 +73,11 @@ def read_card(folder: Path) -> SystemCard:
             raise ModelError(f"{folder} has no {name}; a model folder holds {', '.join(FILES)}")
     _read_json(folder / "tokenizer.json")
     parameters = _count(folder / "model.safetensors")
-    path = folder / "card.json"
-    if path.is_file():
+    path = folder / "config.json"
+    given = _describe(path)  # read also where a card says more, for a broken one is no model
+    if (folder / "card.json").is_file():
+        path = folder / "card.json"
         given = _read_json(path)
-    else:
-        path = folder / "config.json"
-        given = _describe(path)
     try:
         return SystemCard.model_validate({"parameters": parameters, **given})
     except ValidationError as error:

@@ -6,6 +6,7 @@ interface, one conversation after the other.
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from duologue.errors import DuologueError, ModelError
 from duologue.lm.generate import ConversationState
 from duologue.lm.model import FRAME_RATE
 from duologue.lm.speak import speak
@@ -110,6 +112,13 @@ def rows_of(system: System, size: int) -> Rows:
     return NativeRows(system, size) if isinstance(system, NativeSystem) else SingleRows(system, size)
 
 
+def _noted(error: Exception) -> Exception:
+    """An error with its trace as a note, which goes with it where it leaves the process; another's by its words."""
+    noted = error if isinstance(error, DuologueError) else ModelError(f"{type(error).__name__}: {error}")
+    noted.add_note("".join(traceback.format_exception(error)).rstrip())
+    return noted.with_traceback(None)
+
+
 class SingleRows(Rows):
     """Conversations of any system, stepped one by one."""
 
@@ -132,7 +141,7 @@ class SingleRows(Rows):
             try:
                 replies[row] = self._conversations[row].step(pcm)
             except Exception as error:  # whatever a system does wrong, the other conversations go on
-                replies[row] = error
+                replies[row] = _noted(error)
         return replies
 
     def hush(self, row: int) -> bool:
@@ -219,7 +228,7 @@ class NativeRows(Rows):
         try:
             out = self._generator.step(pcm, self._state, active)
         except Exception as error:  # a step that broke off leaves every row that took part between two frames
-            return dict.fromkeys(heard, error)
+            return dict.fromkeys(heard, _noted(error))
         replies: dict[int, Reply | Exception] = {}
         for row in heard:
             self._heard[row] += 1

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from duologue.codec.spectral import SpectralCodec
 from duologue.data.labels import UNKNOWN
 from duologue.errors import DataError
+from duologue.provenance import digest
 from duologue.train.discriminators import Discriminators
 from duologue.train.losses import MelLoss, STFTLoss, feature_matching, hinge_discriminator, hinge_generator
 from duologue.train.task import Task
@@ -122,6 +123,7 @@ class CodecTask(Task):
             # Beside the codec, not in it: what ships has no use for this head.
             self.modules["semantic"] = self.semantic = nn.Linear(codec.config.latent, labels.classes)
         self.metrics: dict[str, float] = {}
+        self._names = list(sources)
         self._clips = [clips for _, clips in sources.values()]
         shares = np.array([share for share, _ in sources.values()], float)
         self._shares = shares / shares.sum()
@@ -237,6 +239,11 @@ class CodecTask(Task):
     def samples(self, step: int) -> dict[str, Pcm]:
         """The first clip of each kind as the codec says it again."""
         return {name: self.resynthesise(clips[0])[1] for name, clips in self.held_out.items()}
+
+    def fingerprints(self) -> dict[str, str]:
+        """Digests of all samples, and of the labels where there are any."""
+        both = zip(self._names, self._clips, self._labels, strict=True)
+        return {name: digest(part.tobytes() for part in (*clips, *(labels or ()))) for name, clips, labels in both}
 
 
 def _float(pcm: Pcm) -> Pcm:

@@ -39,11 +39,12 @@ from duologue.lm.streams import Layout
 from duologue.lm.text import TextTokenizer
 from duologue.nn.transformer import TransformerConfig
 from duologue.nn.weights import pack, unpack
-from duologue.train import checkpoint
+from duologue.train import checkpoint, distributed
 from duologue.train.codec import CodecTask, CodecTraining, FrameLabels
 from duologue.train.loop import LoopConfig, train
 from duologue.train.mixtures import Scenes, Source, TextDialogues
 from duologue.train.perturb import Perturbation
+from duologue.train.progress import counting
 from duologue.train.talker import Example, TalkerTask, TalkerTraining
 from duologue.train.thinker import ThinkerTask, ThinkerTraining
 from duologue.train.voice import VoiceCorpus, encode_voice, practice_lines, say_lines
@@ -147,22 +148,29 @@ class Curriculum(Settings):
 def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, float]:
     """Take every step of the curriculum and leave the packed model in `folder / "model"`.
 
+    Under torchrun the first process makes the files, while the others wait for them.
+
     Returns:
-        what each stage measured last on the development split, running freely.
+        what each stage measured last on the development split, running freely; nothing on processes but the first.
     """
+    first = distributed.start(distributed.device_for(config.codec.whole.device)).first
+    console = console if first else None
     record = config.model_dump(mode="json")
     path = folder / "tokenizer.json"
-    tokenizer = TextTokenizer.load(path) if path.is_file() else train_tokenizer(path)
+    with distributed.first_alone():
+        tokenizer = TextTokenizer.load(path) if path.is_file() else train_tokenizer(path)
     sources = trained_on(config.voice, config.speech)
-    users, voice = _speakers(config, folder)
+    users, voice = _speakers(config, folder, console)
     codec, resynthesised = _codec(config, users, voice, folder, record, console)
     thinker, heard = _thinker(config, tokenizer, codec, folder, record, console)
-    corpus = encode_voice(folder / "voice", codec, tokenizer)
+    with distributed.first_alone():
+        corpus = encode_voice(folder / "voice", codec, tokenizer)
     model = _assemble(config, tokenizer, thinker, codec, corpus)
     said = _talker(config, model, corpus, folder, record, console)
-    model.save(folder / "model", packed=True)
-    made = Made(recipe=config.name, seed=config.seed, voice=config.voice.name, trained_on=sources)
-    write_text(folder / "model" / MADE, made.model_dump_json(indent=1) + "\n")
+    if first:
+        model.save(folder / "model", packed=True)
+        made = Made(recipe=config.name, seed=config.seed, voice=config.voice.name, trained_on=sources)
+        write_text(folder / "model" / MADE, made.model_dump_json(indent=1) + "\n")
     return resynthesised | heard | said
 
 
@@ -231,7 +239,8 @@ def _ears(config: Curriculum, codec: SpectralCodec, folder: Path) -> Path | None
         return None
     # The precision of a packed model: it must hear the very codes that were trained on.
     codec.load_state_dict(unpack(pack(codec.state_dict(), ())))
-    codec.save(folder / "ears")
+    if distributed.world().first:  # the others wait for the scenes that are made with it
+        codec.save(folder / "ears")
     return folder / "ears"
 
 
@@ -239,25 +248,31 @@ DICTATION = Shares(dialogue=0, words=0, unknown=0, silence=0, dictation=1)
 
 
 def _scenes(
-    config: Curriculum, folder: Path, codec: Path | None, split: domain.Split, count: int, shares: Shares
+    config: Curriculum,
+    folder: Path,
+    codec: Path | None,
+    split: domain.Split,
+    count: int,
+    shares: Shares,
+    console: Console | None,
 ) -> SceneShards:
-    kind = "dictation" if shares == DICTATION else "scenes"
-    return prepare(
-        PrepareConfig(
-            folder=folder / f"{kind}-{split}",
-            tokenizer=folder / "tokenizer.json",
-            scenes=count,
-            seed=config.seed,
-            split=split,
-            speech=config.speech,
-            shares=shares,
-            scene=config.scene,
-            revoiced_share=config.revoiced_share if split == "train" else 0.0,
-            assistant=config.voice,
-            codec=codec,
-            workers=config.workers,
-        )
+    name = f"{'dictation' if shares == DICTATION else 'scenes'}-{split}"
+    settings = PrepareConfig(
+        folder=folder / name,
+        tokenizer=folder / "tokenizer.json",
+        scenes=count,
+        seed=config.seed,
+        split=split,
+        speech=config.speech,
+        shares=shares,
+        scene=config.scene,
+        revoiced_share=config.revoiced_share if split == "train" else 0.0,
+        assistant=config.voice,
+        codec=codec,
+        workers=config.workers,
     )
+    with distributed.first_alone(), counting(name, "scenes", console) as report:
+        return prepare(settings, report)
 
 
 def _thinker(
@@ -277,11 +292,11 @@ def _thinker(
     train(task, recipe.text, folder / "text", console=console, recipe=record)
     checkpoint.load_weights(model, folder / "text")
     ears = _ears(config, codec, folder)
-    rendered = _scenes(config, folder, ears, "train", config.scenes, config.shares)
+    rendered = _scenes(config, folder, ears, "train", config.scenes, config.shares, console)
     scenes = Scenes(rendered, recipe.rows, recipe.frames, recipe.perturbation)
-    dictated = _scenes(config, folder, ears, "train", config.dictations, DICTATION)
+    dictated = _scenes(config, folder, ears, "train", config.dictations, DICTATION, console)
     dictation = Scenes(dictated, recipe.rows, recipe.frames, recipe.perturbation)
-    held = _scenes(config, folder, ears, "dev", config.dev_scenes, config.shares)
+    held = _scenes(config, folder, ears, "dev", config.dev_scenes, config.shares, console)
     held_out = Scenes(held, recipe.rows, recipe.frames)
     sources: dict[str, tuple[Source, float]] = {
         "scenes": (scenes, 1 - recipe.dictation_share - recipe.text_share),
@@ -305,7 +320,7 @@ def _thinker(
 # ---- the voice --------------------------------------------------------------------------------------------------
 
 
-def _speakers(config: Curriculum, folder: Path) -> tuple[Manifest, Manifest]:
+def _speakers(config: Curriculum, folder: Path, console: Console | None) -> tuple[Manifest, Manifest]:
     """Say the lines of the codec's synthetic speakers, and those that the assistant's voice practises."""
     rng = np.random.default_rng([config.seed, 1])
     lines = practice_lines(rng, config.codec.users, 0)
@@ -315,9 +330,11 @@ def _speakers(config: Curriculum, folder: Path) -> tuple[Manifest, Manifest]:
         if voice_split(voice.engine, voice.name) == "train":
             drawn.append(voice)
     said = [Line(f"{index:06d}", line, voice) for index, (line, voice) in enumerate(zip(lines, drawn, strict=True))]
-    users = synthesize(said, folder / "users", workers=config.workers, progress=False)
+    with distributed.first_alone(), counting("users", "lines", console) as report:
+        users = synthesize(said, folder / "users", config.workers, report)
     practice = practice_lines(np.random.default_rng([config.seed, 2]), config.talker.replies, config.talker.passes)
-    say_lines(practice, config.voice, folder / "voice", config.workers)
+    with distributed.first_alone(), counting("voice", "lines", console) as report:
+        say_lines(practice, config.voice, folder / "voice", config.workers, report)
     return users, read(folder / "voice" / "manifest.jsonl")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -68,8 +69,9 @@ def start(device: torch.device) -> World:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if here.size > 1 and not dist.is_initialized():
-        # The others wait while the first process validates, so the limit must outlast the longest validation.
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=2))
+        # The others wait while the first process validates or makes data, and the limit must outlast the longest. They
+        # need none to notice its death: torchrun ends them.
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=7))
         atexit.register(_leave)
     return here
 
@@ -88,6 +90,17 @@ def barrier() -> None:
     """Wait for all processes."""
     if parallel():
         dist.barrier()
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """A block for making files: the first process goes through it alone, then the others, who find all made."""
+    first = world().first
+    if not first:
+        barrier()
+    yield
+    if first:
+        barrier()
 
 
 def total(tensor: Tensor) -> Tensor:

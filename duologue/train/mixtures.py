@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -14,10 +15,13 @@ from duologue.data.prepare import LABELS, SceneShards
 from duologue.lm.score import SLOTS
 from duologue.lm.streams import ABSENT
 from duologue.lm.text import END, EOT, PAD, TextTokenizer
+from duologue.provenance import digest
 from duologue.train.perturb import Perturbation
 
 Batch = dict[str, Tensor]
 """Streams by name: tokens (B, F, books) int64, features (B, F * hops, size). `ABSENT` tokens are not learned."""
+FINGERPRINTED = 300
+"""Dialogues."""
 
 
 class Source(ABC):
@@ -26,6 +30,10 @@ class Source(ABC):
     @abstractmethod
     def batch(self, rng: np.random.Generator) -> Batch:
         """A batch that is a pure function of `rng`."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What tells this source's data from others."""
 
 
 class TextDialogues(Source):
@@ -57,6 +65,13 @@ class TextDialogues(Source):
         for row in range(self.rows):
             self._fill(heard[row], text[row], rng)
         return {"heard": torch.from_numpy(heard)[..., None], "text": torch.from_numpy(text)[..., None]}
+
+    def fingerprint(self) -> str:
+        """Digest of `FINGERPRINTED` dialogues as pieces and of their pace; nobody can list all that may be drawn."""
+        rng = np.random.default_rng(0)
+        said = [exchange for _ in range(FINGERPRINTED) for exchange in self.draw(rng)]
+        pieces = [self.tokenizer.encode(text) for exchange in said for text in (exchange.user, exchange.reply)]
+        return digest([json.dumps([list(self.stretches), pieces]).encode()])
 
     def _fill(self, heard: np.ndarray, text: np.ndarray, rng: np.random.Generator) -> None:
         place = 0
@@ -99,6 +114,9 @@ class Scenes(Source):
                 filled += len(self.shards[row[-1]][1])
             rows.append(row)
         return self.collate(rows, rng)
+
+    def fingerprint(self) -> str:
+        return self.shards.fingerprint()
 
     def collate(self, rows: Sequence[Sequence[int]], rng: np.random.Generator | None = None) -> Batch:
         """A batch whose rows hold the scenes of these indices, cut or filled up to the source's frames.

@@ -57,7 +57,7 @@ def figures_of(report: Path, model: Path) -> Iterator[Figure]:
     for suite in (name for name in MEASURES if name in summary["figures"]):
         measures = {measure.name: measure for measure in find(suite).measures}
         for subject, families in summary["figures"][suite]["families"].items():
-            for family, cell in families.items() if subject in names else ():
+            for family, cell in families.items() if subject.removeprefix("codec:") in names else ():
                 for name in MEASURES[suite]:
                     if name in cell["figures"]:
                         found, scale = cell["figures"][name], measures[name].scale

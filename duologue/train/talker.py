@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from duologue.lm.score import SLOTS, on_grid, score_of
 from duologue.lm.speller import END, PAUSE, Speller
 from duologue.lm.streams import ABSENT
 from duologue.lm.text import TextTokenizer
+from duologue.provenance import digest
 from duologue.train.optim import optimizer_for
 from duologue.train.task import Task
 
@@ -199,3 +201,10 @@ class TalkerTask(Task):
 
     def samples(self, step: int) -> dict[str, np.ndarray]:
         return self.listen()
+
+    def fingerprints(self) -> dict[str, str]:
+        utterances = ([one.phones, one.durations, one.arrivals, one.codes.tolist()] for one in self.examples)
+        return {
+            "utterances": digest(json.dumps(one).encode() for one in utterances),
+            "lexicon": digest([json.dumps(self.lexicon).encode()]),
+        }

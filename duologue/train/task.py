@@ -61,6 +61,6 @@ class Task(ABC):
         """Audio to listen to, name -> (T,) or (C, T) float32 at 16 kHz; called after `validate`, on its terms."""
         return {}
 
+    @abstractmethod
     def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of each data set that is read, by name, for the record of the run."""
-        return {}
+        """Fingerprint of each data set that is trained on, by name, for the record of the run."""

@@ -44,7 +44,6 @@ class ThinkerTask(Task):
         sources: Mapping[str, tuple[Source, float]],
         config: ThinkerTraining,
         evaluate: Callable[[Backbone], dict[str, float]],
-        fingerprints: Mapping[str, str] | None = None,
     ) -> None:
         self.name = model.layout.name
         self.modules = self.model = model
@@ -52,7 +51,6 @@ class ThinkerTask(Task):
         self.sources = dict(sources)
         self.evaluate = evaluate
         self.metrics: dict[str, float] = {}
-        self._fingerprints = dict(fingerprints or {})
         self._run = torch.compile(model) if config.compile else model
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -102,4 +100,4 @@ class ThinkerTask(Task):
         return self.evaluate(self.model)
 
     def fingerprints(self) -> dict[str, str]:
-        return self._fingerprints
+        return {name: source.fingerprint() for name, (source, _) in self.sources.items()}

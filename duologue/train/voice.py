@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,10 +49,16 @@ def practice_lines(rng: np.random.Generator, replies: int, passes: int) -> list[
     return [str(line) for line in rng.permutation(sorted(lines))]
 
 
-def say_lines(lines: Iterable[str], voice: Voice, folder: Path, workers: int) -> None:
-    """Synthesise the lines and look up every word in `folder`; what is there already is kept."""
+def say_lines(
+    lines: Iterable[str], voice: Voice, folder: Path, workers: int, report: Callable[[int, int], None] | None = None
+) -> None:
+    """Synthesise the lines and look up every word in `folder`; what is there already is kept.
+
+    Args:
+        report: as `synthesize` calls it.
+    """
     said = [Line(f"{index:06d}", line, voice) for index, line in enumerate(lines)]
-    synthesize(said, folder, workers=workers)
+    synthesize(said, folder, workers, report)
     words = sorted({word for line in said for word in line.text.split()})
     if not (folder / LEXICON).is_file():
         write_text(folder / LEXICON, json.dumps({word: pronounce(word, voice) for word in words}))

@@ -38,6 +38,24 @@ def test_the_gate_decides_the_exit_code(report: Path, capsys: pytest.CaptureFixt
     assert "oracle: answers.latency_p50 is 0.2" in capsys.readouterr().err
 
 
+def test_a_run_in_which_a_case_failed_fails_when_all_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, out = tmp_path / "mine", tmp_path / "report"
+    assert cli.main(["eval", *SMALL, "--export", str(mine)]) == 0
+    with (mine / "answers" / "cases.jsonl").open("a") as cases:
+        cases.write('{"family": "mine", "name": "mine/mute", "facts": {"turns": [{"reply": "yes"}]}}\n')
+    asked = ["eval", "never-talk", "--suite", f"answers={mine / 'answers'}", "--workers", "1", "--out", str(out)]
+    capsys.readouterr()
+    assert cli.main([*asked, "--fail-under", "answers.right=100"]) == 1
+    err = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert (
+        len(err) == 1 and f"1 of 2 cases failed; {out / 'summary.md'} lists them; never-talk: answers.right" in err[0]
+    )
+    assert "mine/mute, never-talk: case mine/mute needs a turn" in (out / "summary.md").read_text()
+    assert (out / "report.html").is_file()
+
+
 def test_two_runs_are_compared(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["eval", "--compare", str(report), str(report)]) == 0
     assert "unchanged" in capsys.readouterr().out

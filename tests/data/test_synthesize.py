@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from duologue import cli
+from duologue.data import espeak
 from duologue.data import synthesize as bulk
 from duologue.data.spoken import share_phones, words_of
 from duologue.data.synthesize import Line, Spoken, Voice, pronounce, random_voice, speak, synthesize, voices
 from duologue.data.voices import ENGINES, Engine
 from duologue.errors import DataError
 
+ROOT = Path(cli.__file__).parents[1]
 _TEXTS = [
     "two",
     "what is twelve plus forty two",
@@ -170,10 +173,10 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_corpus_is_the_same_however_it_was_made(tmp_path: Path) -> None:
-    """One process, or two that are killed outright and then interrupted: the same bytes in the end."""
+    """One process, or two that are killed outright and then go on: the same bytes in the end."""
     _needs("espeak")
     lines = _lines(130)
-    whole = synthesize(lines, tmp_path / "whole", workers=1, progress=False)
+    whole = synthesize(lines, tmp_path / "whole", workers=1)
     assert [entry.id for entry in whole] == [line.id for line in lines]
     for line, entry in list(zip(lines, whole, strict=True))[::20]:
         spoken = speak(line.text, line.voice)
@@ -182,28 +185,67 @@ def test_a_corpus_is_the_same_however_it_was_made(tmp_path: Path) -> None:
         assert (entry.text, entry.label, entry.speaker) == (line.text, "digit", line.voice.speaker)
 
     folder = tmp_path / "broken"
-    for blow in (signal.SIGKILL, signal.SIGINT):
-        before = len(list(folder.glob("*.jsonl")))
-        run = subprocess.Popen(
-            [sys.executable, __file__, str(folder)], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "."}
-        )
-        while len(list(folder.glob("*.jsonl"))) == before and run.poll() is None:
-            time.sleep(0.005)
-        run.send_signal(blow)
-        run.wait()
-        if run.stderr:
-            run.stderr.close()
-    synthesize(lines, folder, workers=1, progress=False)
+    run = _begun(folder, 130, workers=2)
+    run.kill()
+    run.communicate()
+    synthesize(lines, folder, workers=1)
     assert _content(folder) == _content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_is_heeded_and_damages_nothing(tmp_path: Path, workers: int) -> None:
+    _needs("espeak")
+    run = _begun(tmp_path / "broken", 240, workers)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    _, error = run.communicate()
+    assert run.returncode == 130
+    assert error.splitlines()[-1] == "stopped"
+    assert "Traceback" not in error and "Exception ignored" not in error
+    assert not (tmp_path / "broken" / "manifest.jsonl").exists(), "it was interrupted before its end"
+    broken, whole = (synthesize(_lines(240), tmp_path / name, workers=1) for name in ("broken", "whole"))
+    assert broken.entries == whole.entries
+    assert _content(tmp_path / "broken") == _content(tmp_path / "whole")
+
+
+def test_an_interrupt_within_espeak_is_heeded_once_it_has_spoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """espeak hands its sound to a callback, from which no exception can come out."""
+    _needs("espeak")
+    voice = Voice(engine="espeak", name="en-us")
+    whole = speak("one two", voice)
+    mark = espeak._Mark
+
+    def interrupted(*values: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return mark(*values)  # type: ignore[arg-type]
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(espeak, "_Mark", interrupted)
+            speak("one two", voice)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    np.testing.assert_array_equal(speak("one two", voice).pcm, whole.pcm)
+
+
+def _begun(folder: Path, count: int, workers: int) -> subprocess.Popen[str]:
+    """A run of this file as a program, leader of a group of its own, that has finished a shard."""
+    command = [sys.executable, __file__, str(folder), str(count), str(workers)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    while not list(folder.glob("[!.]*.jsonl")) and run.poll() is None:
+        time.sleep(0.005)
+    return run
 
 
 def test_finished_shards_are_not_made_again_and_changed_lines_are(tmp_path: Path) -> None:
     _needs("espeak")
     lines = _lines(50)
-    synthesize(lines, tmp_path, workers=1, progress=False)
+    synthesize(lines, tmp_path, workers=1)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("0000*")}
     changed = [*lines[:-1], lines[-1]._replace(text="seven")]
-    corpus = synthesize(changed, tmp_path, workers=1, progress=False)
+    corpus = synthesize(changed, tmp_path, workers=1)
     assert all(path.stat().st_mtime_ns == at for path, at in times.items())
     assert corpus.entries[-1].text == "seven"
     assert len(corpus) == 50
@@ -212,7 +254,7 @@ def test_finished_shards_are_not_made_again_and_changed_lines_are(tmp_path: Path
 def test_flite_lines_have_the_same_times_in_a_corpus_as_alone(tmp_path: Path) -> None:
     voice = _needs("flite")[0]
     line = Line("a", "is it o'clock, or the apple", voice)
-    entry = synthesize([line], tmp_path, workers=1, progress=False).entries[0]
+    entry = synthesize([line], tmp_path, workers=1).entries[0]
     assert entry.words == speak(line.text, voice).words
 
 
@@ -220,12 +262,14 @@ def test_a_line_that_cannot_be_said_is_named(tmp_path: Path) -> None:
     _needs("espeak")
     voice = Voice(engine="espeak", name="en-us")
     with pytest.raises(DataError, match="line bad: nothing to say"):
-        synthesize([Line("good", "hi", voice), Line("bad", ",", voice)], tmp_path, workers=1, progress=False)
+        synthesize([Line("good", "hi", voice), Line("bad", ",", voice)], tmp_path, workers=1)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(DataError, match="'good' is there twice"):
-        synthesize([Line("good", "hi", voice)] * 2, tmp_path, progress=False)
+        synthesize([Line("good", "hi", voice)] * 2, tmp_path)
 
 
 if __name__ == "__main__":
     bulk._CHUNK = 40
-    synthesize(_lines(130), sys.argv[1], workers=2, progress=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores Ctrl-C
+    cli.app.command("lines")(lambda folder, count, workers: synthesize(_lines(int(count)), folder, int(workers)))
+    sys.exit(cli.main(["lines", *sys.argv[1:]]))

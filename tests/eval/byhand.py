@@ -12,14 +12,16 @@ from duologue.systems.base import SystemCard
 FAMILIES = {"unseen-voices": "held-out voices", "context": "dialogues"}
 
 
-def write(folder: Path, subject: str, values: dict[str, list[dict[str, Value]]], split: Split = "dev") -> Path:
+def write(
+    folder: Path, subject: str, values: dict[str, list[dict[str, Value]]], split: Split = "dev", source: str = ""
+) -> Path:
     """A run's folder of the answer suite, its rows made by hand."""
     card = SystemCard(name=subject, hears=("features",))
     remember(
         folder,
         Settings(
             split=split,
-            suites={"answers": Asked(source="", families=dict.fromkeys([*FAMILIES, *values], ""))},
+            suites={"answers": Asked(source=source, families=dict.fromkeys([*FAMILIES, *values], ""))},
             subjects={subject: Subject(fingerprint=subject, card=card)},
             starts=[Start.now("duologue eval <by hand>")],
         ),

@@ -10,6 +10,7 @@ from eval.byhand import turns, write
 
 from duologue.errors import DataError
 from duologue.eval.compare import Change, change_of, compare, grid, told
+from duologue.eval.results import append
 from duologue.eval.suites.base import Measure, Row, Value
 
 HIT = Measure(name="hit", title="hits", kind="share")
@@ -85,7 +86,9 @@ def test_a_rate_is_swapped_with_its_weight() -> None:
 def test_two_runs_of_systems_by_any_name(tmp_path: Path) -> None:
     before = write(tmp_path / "a", "old", {"unseen-voices": turns(2, 20), "context": turns(3, 10)})
     after = write(tmp_path / "b", "new", {"unseen-voices": turns(20, 20), "context": turns(3, 10)})
-    changes = compare(before, after)
+    found = compare(before, after)
+    changes = found.changes
+    assert found.left_out == []
     verdicts = {(change.family, change.measure.name): change.verdict for change in changes}
     assert verdicts["unseen-voices", "right"] == "better" and verdicts["all", "right"] == "better"
     assert verdicts["context", "right"] == verdicts["all", "latency_p50"] == "unchanged"
@@ -99,6 +102,38 @@ def test_two_runs_of_systems_by_any_name(tmp_path: Path) -> None:
         compare(write(tmp_path / "d", "x", {"context": []} | {"unseen-voices": turns(1, 1)}), write_context(tmp_path))
     with pytest.raises(DataError, match="holds no results"):
         compare(before, tmp_path / "nowhere")
+
+
+def drawn(folder: Path, facts: dict[str, int], suite: str = "answers") -> None:
+    """Write down what the cases of a run were drawn as."""
+    for name, number in facts.items():
+        known = {"family": name.partition("/")[0], "name": name, "seconds": {}, "facts": {"number": number}}
+        (folder / "cases").mkdir(exist_ok=True)
+        append(folder / "cases" / f"{suite}.jsonl", known)
+
+
+def test_cases_that_were_drawn_otherwise_are_left_out(tmp_path: Path) -> None:
+    before = write(tmp_path / "a", "old", {"context": turns(2, 20)})
+    after = write(tmp_path / "b", "new", {"context": turns(20, 20)})
+    drawn(before, {f"context/{n}": n for n in range(19)})  # the last one's process died before it was drawn
+    drawn(after, {f"context/{n}": n if n < 15 else -n for n in range(20)})
+    found = compare(before, after)
+    (line,) = found.left_out
+    assert line == ("answers: 4 of 20 cases are left out: their facts (cases/answers.jsonl) differ between the runs")
+    right = next(change for change in found.changes if change.measure.name == "right")
+    assert right.difference.count == 16 and right.before == pytest.approx(2 / 16)
+
+
+def test_runs_of_other_cases_are_not_compared(tmp_path: Path) -> None:
+    before = write(tmp_path / "a", "old", {"context": turns(2, 3)})
+    other = write(tmp_path / "b", "new", {"context": turns(3, 3)})
+    drawn(before, {f"context/{n}": n for n in range(3)})
+    drawn(other, {f"context/{n}": n + 1 for n in range(3)})
+    with pytest.raises(DataError, match=r"no case in common; answers: 3 of 3 cases are left out: their facts"):
+        compare(before, other)
+    mine = write(tmp_path / "c", "new", {"context": turns(3, 3)}, source="another folder")
+    with pytest.raises(DataError, match="from different folders"):
+        compare(before, mine)
 
 
 def write_context(folder: Path) -> Path:

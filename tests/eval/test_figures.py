@@ -52,6 +52,27 @@ def test_trials_of_one_case_stay_together() -> None:
     assert figure(rows({"hits": 0, "trials": 0}), TRIALS) is None
 
 
+def test_one_question_asked_under_many_conditions_is_one_question() -> None:
+    """Eight questions, each right or wrong in all of its ten rows: as sure as of eight cases, not of eighty."""
+    some = [
+        row.model_copy(update={"family": f"noise-{time}", "case": f"noise-{time}/{row.case[-1]}"})
+        for row in rows(*[{"hit": True, "latency": 0.2}, {"hit": False, "latency": 0.6}] * 4)
+        for time in range(10)
+    ]
+    eight = share([True, False] * 4)
+    for measure, width in ((SHARE, eight.high - eight.low), (LATENCY, 0.4)):
+        kin = figure(some, measure, lambda row: row.case[-1])
+        alone = figure(some, measure)
+        assert kin is not None and alone is not None
+        assert kin.value == alone.value and kin.count == alone.count == 80
+        assert kin.high - kin.low == pytest.approx(width, rel=0.4)
+    assert alone is not None
+    hits = figure(some, SHARE)
+    assert hits is not None and hits.high - hits.low < 0.5 * (eight.high - eight.low)
+    sure = figure([row for row in some if row.values["hit"]], SHARE, lambda row: row.case[-1])
+    assert sure is not None and (sure.low, sure.count) == (share([True] * 4).low, 40)
+
+
 def test_rates_weigh_by_words_and_times_have_percentiles() -> None:
     rate = figure(rows({"errors": 1, "words": 1}, {"errors": 0, "words": 9}), RATE)
     assert rate is not None and rate.value == pytest.approx(0.1)

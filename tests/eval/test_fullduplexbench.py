@@ -124,7 +124,9 @@ def test_the_oracle_and_the_floors_have_known_figures(suite: FullDuplexBenchSuit
     assert best[barge]["interruption_tor"] is True and best[barge]["stopped"] is True
     assert best[barge]["interruption_latency"] == pytest.approx(0.2, abs=0.1)
     assert 0 <= float(str(best[barge]["stop_latency"])) < 0.16
-    assert silent[turn] == {"turn_tor": False, "turn_latency": None}
+    assert silent[turn] == {"turn_tor": False, "turn_latency": None, "true_tor": best[turn]["true_tor"]}
+    assert best[turn]["true_tor"] is best[barge]["true_tor"] is True  # who hears the oracle would hear true speech
+    assert "true_tor" not in best[tale]  # where nothing is to be said
     assert silent[barge]["interruption_tor"] is False and silent[pause]["pause_tor"] is False
     assert loud[tale]["backchannel_tor"] is True and loud[tale]["backchannels"] == 0.0
     assert loud[barge]["stopped"] is False and loud[barge]["interruption_latency"] is None

@@ -22,7 +22,11 @@ def test_the_gate_knows_which_way_is_better(tmp_path: Path) -> None:
     assert bounded(found, ["answers.right=50", "answers.unseen-voices.right=90", "answers.latency_p50=0.5"]) == []
     assert bounded(found, ["answers.right=51"]) == ["me: answers.right is 50.0, below 51 (20 cases)"]
     (slow,) = bounded(found, ["answers.right=1", "answers.context.latency_p50=0.3"])
-    assert "answers.context.latency_p50 is 0.40, above 0.3" in slow
+    assert "answers.context.latency_p50 is 0.40, farther from zero than 0.3" in slow
+    early: dict[str, Value] = {"turns": 1, "right": True, "latency": -1.0}
+    hasty = contents(write(tmp_path / "hasty", "me", {"context": [early] * 10}))
+    (told,) = bounded(hasty, ["answers.latency_p50=0.3"])  # to speak before the user has ended is not to be quick
+    assert "is -1.00, farther from zero than 0.3" in told
     held = contents(write(tmp_path / "held", "me", {"noise-0.5": turns(9, 10)}))
     assert bounded(held, ["answers.noise-0.5.right=91"]) == ["me: answers.noise-0.5.right is 90.0, below 91 (10 cases)"]
 

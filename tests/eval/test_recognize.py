@@ -85,3 +85,6 @@ def test_words_outside_the_dictionary_get_rules_or_are_named() -> None:
 
 def test_normalize() -> None:
     assert normalize("Say: don\u2019t stop, 'kay?  Forty-two!") == "say don't stop 'kay forty two"
+    assert normalize("It's 42, not -5.") == "it's forty two not minus five"
+    assert normalize("The \u2018new\u2019 word is 'don't'; the dogs' bowl") == "the new word is don't the dogs bowl"
+    assert normalize("caf\u00e9 ?!") == "cafe" and normalize("...") == normalize("") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ import pytest
 import torch
 from systems.simple import write_tiny_model
 
+from duologue.errors import ModelError
 from duologue.lm.generate import FADE, ConversationState, Generator, StepOutput
 from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.text import CUT, END, EOT, PAD
@@ -47,6 +49,22 @@ class Scripted(Generator):
             "heard": torch.full_like(said["heard"], self._piece(heard)),
             "text": torch.full_like(said["text"], self._piece(text)),
         }
+
+
+def test_a_stream_is_sampled_as_the_model_says_and_by_the_seed_of_the_conversation(tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path) / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "sampling": {"codes": {"temperature": 1.0, "top_k": 8}}}))
+    script = {0: ("two", ""), 1: ("<eot>", "it"), 2: ("", "<end>")}
+    sounds = []
+    for seed in (1, 1, 2):
+        generator = Scripted(SpeechLM.load(tmp_path), script)
+        state = generator.init_state(1, seed)
+        sounds.append(torch.cat([generator.step(pcm, state).pcm for pcm in sound(12)], dim=1))
+    assert torch.equal(sounds[0], sounds[1]) and not torch.equal(sounds[0], sounds[2])
+    path.write_text(json.dumps({**config, "sampling": {"tune": {}}}))
+    with pytest.raises(ModelError, match="sampling of tune, but what is predicted is codes, heard, text"):
+        SpeechLM.load(tmp_path)
 
 
 def run(generator: Generator, frames: int) -> list[StepOutput]:

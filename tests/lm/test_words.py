@@ -36,4 +36,5 @@ def test_texts_become_words_that_a_model_can_say() -> None:
 def test_sums_are_read_as_they_are_said() -> None:
     assert " ".join(words_of("What\u2019s 27 + 5?")) == "what's twenty seven plus five"
     assert " ".join(words_of("12 - 3, 4\u00d75 & 6*7")) == "twelve minus three four times five and six times seven"
+    assert words_of("It is -5.") == ["it", "is", "minus", "five"]
     assert words_of("a well-known 20%") == ["a", "well", "known", "twenty", "percent"]

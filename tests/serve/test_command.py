@@ -6,11 +6,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -149,6 +151,19 @@ def test_a_public_address_needs_a_key(capsys: pytest.CaptureFixture[str], monkey
     monkeypatch.delenv("DUOLOGUE_API_KEYS", raising=False)
     assert cli.main(["serve", "--host", "0.0.0.0"]) == 1
     assert "--api-key" in capsys.readouterr().err
+
+
+def test_a_key_that_is_empty_is_refused_as_anybody_could_show_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for empty in ("", " "):
+        assert cli.main(["serve", "--host", "0.0.0.0", "--api-key", "good", "--api-key", empty]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "--api-key is empty" in line
+
+
+def test_the_extra_brings_what_the_endpoints_need() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[<>=\[]", wanted)[0] for wanted in project["optional-dependencies"]["serve"]}
+    assert {"starlette", "uvicorn", "websockets", "prometheus-client", "python-multipart"} <= names
 
 
 def test_a_wrong_limit_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -77,6 +77,21 @@ async def error(websocket: ClientConnection, message: dict[str, Any]) -> dict[st
         ),
         (item(role="robot"), "invalid_value", "item.role", "'user', 'assistant' and 'system'"),
         (item(content=[{"type": "sound"}]), "invalid_value", "item.content[0].type", "'input_audio'"),
+        (
+            item(content=[{"type": "input_text", "text": "one "}, {"type": "input_text", "text": "x" * 8190}]),
+            "string_above_max_length",
+            "item.content[1].text",
+            "at most 8192 characters, but got 8194",
+        ),
+        (
+            {
+                "type": "conversation.item.create",
+                "item": {"type": "function_call_output", "call_id": "a", "output": "x" * 8193},
+            },
+            "string_above_max_length",
+            "item.output",
+            "8192",
+        ),
         (item(content=[{"type": "input_audio", "audio": "@"}]), "invalid_value", "item.content[0].audio", "base64"),
         ({"type": "response.cancel", "event_id": "x" * 600}, "string_above_max_length", "event_id", "512"),
     ],

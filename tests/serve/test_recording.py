@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from systems.simple import Beeper
+from systems.simple import Beeper, BeeperConversation
 
 from duologue.errors import ConfigError
+from duologue.serve import recording
 from duologue.serve.recording import Recorder, Retention
-from duologue.systems.base import EVENT, Pcm
+from duologue.systems.base import EVENT, Pcm, Tool
 from duologue.systems.rows import Rows, SingleRows
 
 FOREVER = Retention(age=1e9, size=1 << 30)
@@ -124,3 +126,53 @@ def test_a_disk_that_fails_stops_the_recording_and_not_the_conversation(tmp_path
         assert len(talk(rows, 0, noise(1, 3))) == 3
         rows.close(0)
     assert folder.read_text() == "in the way"
+
+
+class Calling(Beeper):
+    """Notes what it is told of functions."""
+
+    card = Beeper.card.model_copy(update={"calls": True})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[object] = []
+
+    def open(self, seed: int = 0) -> CallingConversation:
+        conversation = CallingConversation(self.card, *self.times)
+        conversation.told = self.told
+        return conversation
+
+
+class CallingConversation(BeeperConversation):
+    told: list[object]
+
+    def offer(self, tools: Sequence[Tool]) -> None:
+        self.told.append(tools)
+
+    def give(self, results: Mapping[str, str]) -> None:
+        self.told.append(results)
+
+    def go_on(self) -> None:
+        self.told.append("go on")
+
+
+def test_who_is_recorded_calls_functions_as_ever(tmp_path: Path) -> None:
+    system = Calling()
+    with Recorder(tmp_path, FOREVER) as recorder:
+        rows = recorder.wrap(SingleRows(system, 1))
+        rows.open(0, 0)
+        assert rows.offer(0, [{"name": "weather"}]) and rows.give(0, {"call_1": "rain"}) and rows.go_on(0)
+        rows.close(0)
+    assert system.told == [[{"name": "weather"}], {"call_1": "rain"}, "go on"]
+
+
+def test_what_becomes_too_old_is_deleted_though_nobody_talks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "LOOK", 0.05)
+    with Recorder(tmp_path, Retention(age=1000, size=1 << 30)):
+        path = tmp_path / f"20260101T000000Z-{0:012x}.flac"
+        path.touch()
+        os.utime(path, (time.time() - 2000,) * 2)
+        end = time.monotonic() + 20
+        while path.exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)

@@ -193,3 +193,11 @@ def test_settings_that_cannot_be_are_refused(args: dict[str, Any], said: str) ->
     pytest.importorskip("ray", reason="no ray: install duologue[ray]")
     with pytest.raises(ConfigError, match=said):
         application(args)
+
+
+def test_replicas_without_keys_are_refused_unless_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="no ray: install duologue[ray]")
+    monkeypatch.setenv("DUOLOGUE_API_KEYS", " ,")
+    with pytest.raises(ConfigError, match="no keys; set DUOLOGUE_API_KEYS, or say keyless=true"):
+        application({})
+    application({"keyless": "true"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Literal
 
@@ -68,6 +69,28 @@ class BeeperConversation(Conversation):
             if self.left == 0:
                 reply.events.append(Turn(kind="reply_ended", time=now + 0.08))
         return reply
+
+
+class Holder(Beeper):
+    """Beeps on until it is `let` to end its replies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+
+    def open(self, seed: int = 0) -> HolderConversation:
+        return HolderConversation(self.card, *self.times, self.let)
+
+
+class HolderConversation(BeeperConversation):
+    def __init__(self, card: SystemCard, patience: int, beep: int, let: threading.Event) -> None:
+        super().__init__(card, patience, beep)
+        self.let = let
+
+    def _answer(self, pcm: Pcm) -> Reply:
+        if self.left and not self.let.is_set():
+            self.left = 2
+        return super()._answer(pcm)
 
 
 class Reader(Beeper):

@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,7 +16,7 @@ from systems.simple import Beeper, frames, write_tiny_model
 from duologue.errors import AudioError
 from duologue.systems import registry
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard, Timing
-from duologue.systems.engine import Engine, EngineFullError, Heard
+from duologue.systems.engine import Engine, EngineFullError, Heard, SlotLostError
 from duologue.systems.rows import rows_of
 
 SILENCE = np.zeros(1280, np.float32)
@@ -276,3 +277,66 @@ def test_a_slot_that_was_left_touches_nobody_elses_conversation(native: System) 
         slot.push(SILENCE)
         ears.hear(1)
         assert slot.read("three")
+
+
+class Stuck(Fragile):
+    """Fails like it, but not before it is let."""
+
+    def __init__(self) -> None:
+        self.stepped, self.let = threading.Event(), threading.Event()
+
+    def open(self, seed: int = 0) -> Conversation:
+        return StuckConversation(self.card, self.stepped, self.let)
+
+
+class StuckConversation(FragileConversation):
+    def __init__(self, card: SystemCard, stepped: threading.Event, let: threading.Event) -> None:
+        super().__init__(card)
+        self.stepped, self.let = stepped, let
+
+    def _answer(self, pcm: Pcm) -> Reply:
+        self.stepped.set()
+        self.let.wait(20)
+        return super()._answer(pcm)
+
+
+@pytest.mark.parametrize("way", ["leave", "park"])
+def test_a_slot_is_left_while_its_conversation_fails(way: str) -> None:
+    system = Stuck()
+    with running(system, slots=1) as engine, ThreadPoolExecutor() as pool:
+        ears = Ears()
+        slot = engine.join(ears)
+        slot.push(LOUD)
+        assert system.stepped.wait(20)
+        leaving = pool.submit(getattr(slot, way))
+        time.sleep(0.1)  # it waits for the step
+        system.let.set()
+        error = leaving.exception(20)
+        assert error is None if way == "leave" else isinstance(error, SlotLostError)
+        assert isinstance(ears.told.get(timeout=20), AudioError)
+        assert engine.taken == 0
+        newcomer = engine.join(ears)
+        slot.leave()
+        with pytest.raises(SlotLostError):
+            slot.park()
+        newcomer.push(SILENCE)
+        ears.hear(1)
+        assert engine.taken == 1
+
+
+def test_an_error_is_reported_once_however_many_conversations_it_ends(native: System) -> None:
+    rows = rows_of(native, 2)
+    reported: list[Exception] = []
+    engine = Engine(rows)
+    engine.report = reported.append
+    ears = Ears(), Ears()
+    for slot in [engine.join(each) for each in ears]:
+        slot.push(np.zeros(3, np.float32))  # no frame
+    engine.start()
+    try:
+        errors = [each.told.get(timeout=20) for each in ears]
+    finally:
+        engine.stop()
+    assert all(error is errors[0] for error in errors)
+    assert reported == errors[:1]
+    assert "Traceback" in "".join(reported[0].__notes__)

@@ -56,6 +56,9 @@ def test_a_missing_file_is_named(model: Path, name: str) -> None:
 def test_a_truncated_file_is_named(model: Path, name: str, size: int) -> None:
     os.truncate(model / name, size)
     assert name in one_line(model)
+    (model / "card.json").write_text(json.dumps({"name": "small", "hears": ["features"]}))
+    with pytest.raises(ModelError, match=name):
+        registry.read_card(model)
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"name": 3}', "\x00\x01", '{"name": "a", "hears": ["smells"]}'])

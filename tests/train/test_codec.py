@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from duologue.codec.spectral import SpectralCodec, SpectralConfig
 from duologue.train.codec import CodecTask, CodecTraining
@@ -48,6 +50,15 @@ def test_learns_and_fits_its_books(question: np.ndarray, tmp_path: Path) -> None
     assert bool(ours.codec.quantizer.fitted)
     assert distance() < 0.7 * before
     assert summary.validation["stoi/voice"] > 0.1 and summary.validation["usage_0"] > 0.3
+
+
+def test_other_clips_are_noticed_when_a_run_goes_on(question: np.ndarray, tmp_path: Path) -> None:
+    said = io.StringIO()
+    for steps, clip in ((1, question), (2, question), (3, np.r_[question[:-1], 0.5])):
+        train(task(clip.astype(np.float32)), loop(steps), tmp_path, console=Console(file=said, width=200))
+    changes = [line for line in said.getvalue().splitlines() if "changed since" in line]
+    assert [line.partition(": ")[2].count("data.") for line in changes] == [0, 2]
+    assert "data.float" in changes[1] and "data.stored" in changes[1]
 
 
 def test_the_adversary_joins_when_it_is_time(question: np.ndarray) -> None:

@@ -53,6 +53,24 @@ def test_two_processes_equal_one_with_the_combined_batch(toy: ModuleType, tmp_pa
             assert a[key] == pytest.approx(b[key], rel=1e-4)
 
 
+def test_the_first_process_makes_the_data_and_the_others_find_them(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, str(Path(__file__).with_name("first.py")), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {path.parent.name: path.name for path in tmp_path.glob("*/made-by-*")} == dict.fromkeys(
+        ("users", "voice"), "made-by-0"
+    )
+    assert len(list(tmp_path.glob("*/made-by-*"))) == 2
+    assert [(tmp_path / f"found-by-{rank}").read_text() for rank in (0, 1)] == ["40 20", "40 20"]
+
+
 def test_alone_every_collective_leaves_things_as_they_are() -> None:
     tensor = torch.arange(3.0)
     assert torch.equal(distributed.mean(tensor.clone()), tensor) and torch.equal(distributed.total(tensor), tensor)

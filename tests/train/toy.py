@@ -86,6 +86,9 @@ class Toy(Task):
         noise = torch.from_numpy(np.random.default_rng(1).standard_normal((32, 4))).float()
         return {"radius": float(self.generator(noise).norm(dim=1).mean())}
 
+    def fingerprints(self) -> dict[str, str]:
+        return {}
+
     def samples(self, step: int) -> dict[str, np.ndarray]:
         return {"tone": np.sin(np.arange(1600) * 0.2).astype(np.float32)}
 

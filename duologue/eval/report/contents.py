@@ -117,7 +117,7 @@ def contents(folder: Path) -> Contents:
 
 def title(measure: Measure) -> str:
     """A measure's heading with its direction, and a mark where a recogniser's own errors are in it."""
-    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[measure.better]
+    arrow = {"higher": " ↑", "lower": " ↓", "zero": " →0", None: ""}[measure.better]
     return f"{heading(measure)}{arrow}{' *' if measure.recognised else ''}"
 
 

@@ -15,7 +15,8 @@ from duologue.eval.results import REFERENCES
 EMBEDDED = 12_000_000  # bytes of conversations in a page; the rest lies beside it
 NOTES = (
     "Dots are figures, whiskers and brackets their 95% intervals: Wilson's for shares of independent cases, else the "
-    "bootstrap over cases. ↑ higher is better, ↓ lower is. Failed cases count as the worse outcome of every share. "
+    "bootstrap over cases (over questions, where one is asked under several conditions). ↑ higher is better, ↓ lower, "
+    "→0 nearer to zero. Failed cases count as the worse outcome of every share. "
     "* rests on a recogniser that is not ours; its own error shows on true speech and on the oracle's. Hollow dots are "
     "there to be compared with: floors that understand nothing, and the ceiling that knows all."
 )

@@ -15,23 +15,22 @@ from duologue.eval.results import REFERENCES
 PRINCIPAL = 3  # measures of a suite that the summary shows family by family; the page and the JSON have all
 NOTES = (
     "Brackets hold 95% intervals: Wilson's for shares of independent cases, else the bootstrap over cases.",
-    "Failed cases count as the worse outcome of every share. ↑ higher is better, ↓ lower is.",
+    "Failed cases count as the worse outcome of every share. ↑ higher is better, ↓ lower is, →0 nearer to zero.",
     "\\* rests on a recogniser that is not ours; its own error shows on true speech and on the oracle's.",
 )
 
 
 def markdown(contents: Contents) -> str:
     """The report as a page of Markdown."""
-    settings, last = contents.settings, contents.settings.starts[-1]
-    commit = last.commit or "unknown"
+    settings = contents.settings
+    starts = dict.fromkeys((one.time[:10], one.commit or "unknown", one.command) for one in settings.starts)
     lines = [
         f"# Evaluation, {settings.split} split",
         "",
         *(f"{note}  " for note in NOTES),
         "",
-        f"- {last.time}, commit {commit}",
-        f"- {last.machine}",
-        *(f"- `{command}`" for command in dict.fromkeys(start.command for start in settings.starts)),
+        *(f"- {day}, commit {commit}: `{command}`" for day, commit, command in starts),
+        *(f"- {machine}" for machine in dict.fromkeys(start.machine for start in settings.starts)),
         *(f"- **{name}**: {_about(contents, name)}" for name in settings.subjects),
     ]
     for section in contents.sections:

@@ -18,7 +18,7 @@ question, `content` the words that a right reply says (all of `reply` where it i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,19 +28,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from duologue.audio.vad import speech_bounds
 from duologue.data import domain
 from duologue.data.domain import Exchange
-from duologue.data.splits import ASSISTANT, Split
-from duologue.data.synthesize import speak
-from duologue.data.voices import Voice
+from duologue.data.splits import Split
 from duologue.errors import DataError
 from duologue.eval.converse import Record, Say, converse
 from duologue.eval.metrics import Pcm, word_errors
 from duologue.eval.questions import FAMILIES, REAL, QuestionDrawer
-from duologue.eval.recognize import Recognizer, domain_recognizer, general_recognizer, question_recognizer
-from duologue.eval.suites.base import Case, Measure, Outcome, Stack, Suite, Value
+from duologue.eval.recognize import (
+    Recognizer,
+    domain_recognizer,
+    general_recognizer,
+    normalize,
+    question_recognizer,
+)
+from duologue.eval.suites.base import Case, Measure, Outcome, Row, Stack, Suite, Value
 from duologue.eval.suites.conditions import CONDITIONS, FAST_RATE, SLOW_RATE, SNR_DB, changed, noise_below, over
 from duologue.eval.suites.marks import turn_marks
 from duologue.eval.suites.measures import mean, percent, seconds
 from duologue.eval.suites.turn import Turn, roles, turns_of
+from duologue.eval.truth import heard_truly
 from duologue.eval.waits import PARTS, waits
 from duologue.systems.base import System
 from duologue.systems.oracle import expect
@@ -96,9 +101,10 @@ class AnswersSuite(Suite):
         _share("chance", "right for another question", of="by_chance", better=None),
         _share("replied", "replied"),
         _share("right_leaning", "right where it leans on the turn before", over="leaning"),
-        seconds("latency_p50", "latency p50", "median", "latency"),
-        seconds("latency_p90", "latency p90", "p90", "latency"),
+        seconds("latency_p50", "latency p50", "median", "latency", better="zero"),
+        seconds("latency_p90", "latency p90", "p90", "latency", better="zero"),
         seconds("compute_p50", "added by computing, p50", "median", "compute", unit="ms", scale=1000, digits=0),
+        seconds("compute_p90", "added by computing, p90", "p90", "compute", unit="ms", scale=1000, digits=0),
         *(mean(f"wait_{name}", what, 0, "lower", unit="ms", scale=1000) for name, what in PARTS.items()),
         _errors("wer_heard", "WER of what it heard", "heard_errors", beside="wer_question"),
         _errors("wer_question", "WER of the questions, pocketsphinx", "question_errors", None, recognised=True),
@@ -117,6 +123,11 @@ class AnswersSuite(Suite):
     def drawer(self) -> QuestionDrawer:
         """What draws the questions."""
         return QuestionDrawer(self.split, self.speech)
+
+    @classmethod
+    def kin(cls, row: Row) -> str:
+        """The question that is asked, which several families ask under their conditions."""
+        return f"{_under(row.family)[0]}/{row.case.rpartition('/')[2]}"
 
     def families(self) -> dict[str, str]:
         known = {name: FAMILIES[name] for name in self.drawer.families()}
@@ -195,7 +206,7 @@ def _under(family: str) -> tuple[str, str]:
 def _judge(record: Record, index: int, turn: Turn, other: Turn | None, recognizer: Recognizer) -> Heard:
     span = record.turn(index)
     said, transcript = record.text(span), recognizer.transcribe(record.reply(span))
-    true = recognizer.transcribe(_true_speech(turn.reply)) if turn.reply else ""
+    true = heard_truly(turn.reply, recognizer)
     sound = record.reply_sound(index)
     asked = record.sounds[index][1] if turn.ends is None else record.says[index][0] + turn.ends
     return Heard(
@@ -234,14 +245,16 @@ def _values(turns: Sequence[Turn], heard: Sequence[Heard]) -> dict[str, Value]:
     for part in PARTS:
         times = [one.waits[part] for one in heard if part in one.waits]
         values[f"wait_{part}"] = float(np.mean(times)) if times else None
-    values |= _wer("heard", [(one.user, one.heard) for one in heard if one.user])
-    values |= _wer("spoken", [(one.said, one.transcript) for one in heard if one.said])
-    return values | _wer("true", [(one.reply, one.true_transcript) for one in heard if one.reply])
+    values |= _wer("heard", [(one.user, one.heard) for one in heard])
+    values |= _wer("spoken", [(one.said, one.transcript) for one in heard])
+    return values | _wer("true", [(one.reply, one.true_transcript) for one in heard])
 
 
 def _wer(name: str, pairs: Sequence[tuple[str, str]]) -> dict[str, Value]:
-    """Words, and errors in them, of (right, heard) texts."""
-    found = word_errors(*zip(*pairs, strict=True)) if pairs else None
+    """Words, and errors in them, of (right, heard) texts, however they are written; where nothing is right, none."""
+    words = [(normalize(right), normalize(heard)) for right, heard in pairs]
+    told = [pair for pair in words if pair[0]]
+    found = word_errors(*zip(*told, strict=True)) if told else None
     errors = found.substitutions + found.deletions + found.insertions if found else 0
     return {f"{name}_words": found.words if found else 0, f"{name}_errors": errors}
 
@@ -268,9 +281,3 @@ def _another(rng: np.random.Generator, split: Split, exchanges: Sequence[Exchang
         other = domain.sample(rng, split, held="none")
         if other.reply and not any(domain.judge(exchange.reply, other) for exchange in exchanges):
             return other
-
-
-@lru_cache(maxsize=4096)
-def _true_speech(reply: str) -> Pcm:
-    """The right reply said by the synthesiser whose voice the assistant learned."""
-    return speak(reply, Voice(engine="flite", name=ASSISTANT)).pcm

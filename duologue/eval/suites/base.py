@@ -32,7 +32,7 @@ class Measure(BaseModel):
 
     Attributes:
         name: of the value in a row, and of the figure in `suite.family.name`.
-        better: which way is better; None where neither is.
+        better: which way is better: up, down, or nearer to zero, as of a signed latency; None where neither is.
         recognised: it rests on a recogniser, whose own error is shown beside it.
         beside: the name of another measure, which is about the cases and the same for every subject, to be shown with
             this one: what a recogniser makes of true speech, say.
@@ -48,7 +48,7 @@ class Measure(BaseModel):
     unit: str = ""
     scale: float = 1.0
     digits: int = 0
-    better: Literal["higher", "lower"] | None = "higher"
+    better: Literal["higher", "lower", "zero"] | None = "higher"
     recognised: bool = False
     beside: str = ""
 
@@ -209,6 +209,11 @@ class Suite(ABC):
     def subjects(self, systems: Sequence[str]) -> Sequence[str]:
         """What is judged when these systems are asked for: the systems themselves, unless a suite says otherwise."""
         return systems
+
+    @classmethod
+    def kin(cls, row: Row) -> str:
+        """What a row shares with the rows that it is not independent of: here, nothing but itself."""
+        return row.case
 
     def cases_at_most(self, family: str) -> int | None:
         """Where a case is long (an hour, say): how many of a family are held at most."""

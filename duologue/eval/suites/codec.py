@@ -12,11 +12,16 @@ over the original by the delay on its card, and `lag` shows what was wrong about
     model kbit/s       what a small language model needs for its tokens (`modelability`)
     RTF                computing per second of speech, on one thread
 
+Where a codec gives back no sound, or no voice, of a clip that has one, its clip is not left out but counts as the worst
+there is on each scale: PESQ 1.0 (what is heard at all has 1.04 or more), STOI 0, SECS 0, and of F0 a correlation of 0
+and an RMSE as wide as the range in which F0 is looked for.
+
 Your own cases: audio "clip"; facts {"text": "what is said in it"} if words are to be counted.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -29,10 +34,10 @@ from duologue.errors import ConfigError
 from duologue.eval.clips import ClipDrawer, Group
 from duologue.eval.metrics import RATE, Pcm, codebook_use, pesq, sound_bounds, stoi, word_errors
 from duologue.eval.modelability import TokenModel
-from duologue.eval.prosody import compare_f0
+from duologue.eval.prosody import HIGHEST, LOWEST, compare_f0
 from duologue.eval.quality import lag, mel_distance
 from duologue.eval.recognize import Recognizer, domain_recognizer, general_recognizer, normalize
-from duologue.eval.speakers import similarity
+from duologue.eval.speakers import similarity, tellable
 from duologue.eval.suites.base import Case, Measure, Outcome, Suite, Value
 from duologue.eval.suites.measures import mean
 from duologue.systems.base import System
@@ -40,6 +45,8 @@ from duologue.systems.coders import CoderSystem, peers
 from duologue.systems.registry import is_named
 
 SHORTEST = 1.0  # seconds of a clip whose quality and intelligibility can be told
+SILENT_PESQ = 1.0  # the foot of its scale
+F0_RANGE = 1200 * math.log2(HIGHEST / LOWEST)  # cents
 LEARNED = 150  # clips of training voices, some six minutes, that the small language model hears about four times
 
 
@@ -133,17 +140,23 @@ class CodecSuite(Suite):
 
 
 def _sound(before: Pcm, after: Pcm) -> dict[str, Value]:
-    """What is told by comparing two aligned sounds, as far as the first is long enough for it."""
-    values: dict[str, Value] = {"mel": mel_distance(before, after), "lag": 1000 * lag(before, after)}
-    values["secs"] = similarity(before, after)
-    bounds = sound_bounds(before)
-    if bounds is None or sound_bounds(after) is None:
+    """What comparing two aligned sounds tells, as far as the first allows it; the worst where the second is silent."""
+    values: dict[str, Value] = {"mel": mel_distance(before, after)}
+    bounds, silent = sound_bounds(before), sound_bounds(after) is None
+    if bounds is None:
         return values
+    if not silent:
+        values["lag"] = 1000 * lag(before, after)
+    if tellable(before):
+        values["secs"] = similarity(before, after) or 0.0
     if bounds[1] - bounds[0] >= SHORTEST:
-        values |= {"pesq": pesq(before, after), "stoi": stoi(before, after)}
+        values["pesq"] = SILENT_PESQ if silent else pesq(before, after)
+        values["stoi"] = 0.0 if silent else stoi(before, after)
     match = compare_f0(before, after)
     if match is not None:
         values |= {"f0_rmse": match.rmse, "f0_correlation": match.correlation}
+    elif compare_f0(before, before) is not None:
+        values |= {"f0_rmse": F0_RANGE, "f0_correlation": 0.0}
     return values
 
 

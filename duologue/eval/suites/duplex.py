@@ -1,7 +1,7 @@
 """The duplex suite: does a system take its turn, in time and only then, and does it leave the floor when it should?
 
 Every figure is measured on the two channels of a conversation that was really held; what a system tells of its turns
-is not asked. Times are signed and nothing is clipped or censored:
+is not asked. Times are signed and nothing is clipped:
 
     response rate       turns after whose last sound the system is heard (0.1 s in all, until the user speaks again)
     latency             the reply's first sound minus the user's last, of one turn; negative where it began too early
@@ -9,7 +9,9 @@ is not asked. Times are signed and nothing is clipped or censored:
     false takeover      the system is heard between the beginning of a pause in a turn and the end of that turn
     tried               interruptions and murmurs for which the system's reply lasted long enough; of the others (it
                         never spoke, say) nothing is known, and they are counted nowhere else
-    yield rate          the reply falls silent for 0.4 s after it was spoken over, before its own end would have come
+    yield rate          the reply falls silent for 0.4 s after it was spoken over, 0.2 s or more before its own end: a
+                        late interruption begins a second before that end, so what yields to it after more than
+                        0.8 s counts as not yielding
     yield latency       from the interruption's first sound to the reply's last, where it yielded
     recovery            the reply after an interruption answers it, by a recogniser's transcript
     false yield         the reply falls silent in this way after a backchannel
@@ -39,7 +41,7 @@ from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Value
 from duologue.eval.suites.marks import speech_marks
 from duologue.eval.suites.measures import percent, seconds
 from duologue.eval.suites.scene_suite import SceneSuite
-from duologue.eval.suites.scenes import FAMILIES
+from duologue.eval.suites.scenes import FAMILIES, pausing
 from duologue.eval.suites.turn import Turn, turn_of
 from duologue.eval.turns import floor, heard_in
 from duologue.systems.base import System
@@ -57,7 +59,7 @@ def _rate(name: str, title: str, **more: Any) -> Measure:
 
 
 class DuplexSuite(SceneSuite):
-    """Scripted scenes in two channels."""
+    """Scripted scenes in two channels; pauses of other lengths by their names: "pause-0.7"."""
 
     name = "duplex"
     long = "soak"
@@ -65,9 +67,10 @@ class DuplexSuite(SceneSuite):
     default_cases = 12
     measures: ClassVar[tuple[Measure, ...]] = (
         percent("response_rate", "responds", of="responded", over="turns"),
-        seconds("latency_p50", "latency p50", "median", "latency"),
-        seconds("latency_p90", "latency p90", "p90", "latency"),
+        seconds("latency_p50", "latency p50", "median", "latency", better="zero"),
+        seconds("latency_p90", "latency p90", "p90", "latency", better="zero"),
         seconds("compute_p50", "added by computing, p50", "median", "compute", unit="ms", scale=1000, digits=0),
+        seconds("compute_p90", "added by computing, p90", "p90", "compute", unit="ms", scale=1000, digits=0),
         percent("early", "too early", over="turns", better="lower"),
         percent("false_takeover", "takes over in the pause", better="lower"),
         percent("tried", "could be spoken over", better=None),
@@ -75,17 +78,20 @@ class DuplexSuite(SceneSuite):
         seconds("yield_latency_p50", "yield latency p50", "median", "yield_latency"),
         seconds("yield_latency_p90", "yield latency p90", "p90", "yield_latency"),
         percent("recovery", "answers what interrupted it", of="recovered", recognised=True),
-        seconds("recovery_latency_p50", "latency of that, p50", "median", "recovery_latency"),
+        seconds("recovery_latency_p50", "latency of that, p50", "median", "recovery_latency", better="zero"),
         percent("false_yield", "yields to a murmur", better="lower"),
         percent("false_start", "speaks when not spoken to", of="started", better="lower"),
         _rate("overlap", "overlap", of="overlap_s", better="lower"),
         _rate("gap", "gap", of="gap_s", better=None),
-        seconds("soak_latency_p50", "soak latency p50", "mean", "soak_p50"),
-        seconds("soak_latency_p90", "soak latency p90", "mean", "soak_p90"),
+        seconds("soak_latency_p50", "soak latency p50", "mean", "soak_p50", better="zero"),
+        seconds("soak_latency_p90", "soak latency p90", "mean", "soak_p90", better="zero"),
     )
 
     def families(self) -> dict[str, str]:
         return FAMILIES
+
+    def variant(self, family: str) -> str | None:
+        return pausing(family) or super().variant(family)
 
     def draw(self, family: str, index: int) -> Case:
         minutes = self.minutes(family)

@@ -8,6 +8,8 @@ drawn: a question held in its middle, a complete question, a tale to listen to, 
     turn_tor            the turn is taken; turn_latency: from the annotated end of the user's turn to the first word
     backchannel_tor     the turn is taken while the user tells; backchannels a second, and their distance from people's
     interruption_tor    something is said after the interruption; its latency from that end, once it had fallen silent
+    true_tor            the turn is taken by a synthesiser's speech of the right reply, where it is known: what the
+                        recogniser, and a reply of so few words, cost any system
     stopped             the system, speaking as the interruption began, fell silent for 0.4 s; stop_latency: after what
 """
 
@@ -40,6 +42,7 @@ from duologue.eval.suites.marks import speech_marks
 from duologue.eval.suites.measures import mean, percent, seconds
 from duologue.eval.suites.scene_suite import SceneSuite
 from duologue.eval.suites.scenes import ASIDES, PAUSES
+from duologue.eval.truth import timed_truly
 from duologue.eval.turns import heard_in, ipus
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
@@ -51,7 +54,7 @@ TALE, BREATH = 4, 0.4  # sentences of a tale, and the seconds between them
 
 
 def _tor(name: str, title: str, better: Any = "higher") -> Measure:
-    return percent(name, title, better=better, recognised=True)
+    return percent(name, title, better=better, recognised=True, beside="true_tor")
 
 
 class FullDuplexBenchSuite(SceneSuite):
@@ -64,12 +67,13 @@ class FullDuplexBenchSuite(SceneSuite):
         _tor("pause_tor", "pause TOR", "lower"),
         _tor("pause_tor_file", "pause TOR, whole file", "lower"),
         _tor("turn_tor", "turn TOR"),
-        seconds("turn_latency", "turn latency", "mean"),
+        seconds("turn_latency", "turn latency", "mean", better="zero"),
         _tor("backchannel_tor", "backchannel TOR", "lower"),
         mean("backchannels", "backchannels", 3, None, unit="/s"),
         mean("jsd", "JSD", 3, "lower"),
         _tor("interruption_tor", "interruption TOR"),
-        seconds("interruption_latency", "interruption latency", "mean"),
+        percent("true_tor", "TOR of true speech of the right reply", better=None, recognised=True),
+        seconds("interruption_latency", "interruption latency", "mean", better="zero"),
         percent("speaking", "speaks when broken into", better=None),
         percent("stopped", "stops, where it speaks"),
         seconds("stop_latency", "stop latency", "mean"),
@@ -149,6 +153,8 @@ class FullDuplexBenchSuite(SceneSuite):
         recognizer = self.recognizer if spans else general_recognizer()
         words = recognizer.transcribe_timed(record.audio[1])
         values = judged(case, record, words)
+        if replies and replies[-1]:
+            values["true_tor"] = takes_turn(timed_truly(replies[-1], recognizer))
         detail = {**case.facts, "transcript": " ".join(word for word, _, _ in words), "words": words}
         return Outcome(values, detail, _marks(case, record), record.audio)
 

@@ -5,7 +5,7 @@ A case is one question said in several manners that differ in one thing, each in
     right         whether the reply is still right, beside that to the first manner, which is plain
     follows       Pearson's correlation, over the manners of a case, of the user's F0 (median, in octaves), pace
                   (syllables a second), level (dBFS) or voicing (share that is voiced) with the reply's; 0 where all
-                  replies are alike; not measured where the manners do not differ in it
+                  replies are alike (a tenth of what makes users differ), not measured where the users are
     shuffled      the same with the replies dealt out anew: what chance gives with as many cases
 
 A codec says back what it hears, so there the same figures tell how much of a manner survives it; with how alike the
@@ -54,6 +54,7 @@ WHISPERS = {"plain": "", "whispered": "+whisper", "by a woman": "+f3", "whispere
 SPEAKERS = 5
 _SPREADS = {"f0": 0.08, "pace": 0.3, "level": 2.0, "voicing": 0.15}
 """Standard deviations over a case's manners (octaves, syllables a second, dB, share) below which they are alike."""
+_MOVES = 0.1  # of those: replies that differ less say the same, and how they differ is their synthesiser's rounding
 
 
 class MannerSuite(Suite):
@@ -210,8 +211,10 @@ def _follows(name: str, users: Sequence[Pcm], replies: Sequence[Pcm]) -> dict[st
         pairs = np.array([(one[place], other[place]) for one, other in heard])
         pairs = pairs[np.isfinite(pairs).all(1)] if len(pairs) else np.zeros((0, 2))
         if len(pairs) >= 3 and pairs[:, 0].std() >= spread:
-            values[f"{feature}_follows"] = correlation(pairs[:, 0], pairs[:, 1])
-            values[f"{feature}_shuffled"] = correlation(pairs[:, 0], rng.permutation(pairs[:, 1]))
+            asked, replied = pairs.T
+            moves = replied.std() >= _MOVES * spread
+            values[f"{feature}_follows"] = correlation(asked, replied) if moves else 0.0
+            values[f"{feature}_shuffled"] = correlation(asked, rng.permutation(replied)) if moves else 0.0
     return values
 
 

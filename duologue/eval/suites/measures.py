@@ -18,6 +18,6 @@ def mean(name: str, title: str, digits: int = 2, better: Any = "higher", **more:
 
 
 def seconds(name: str, title: str, kind: Literal["mean", "median", "p90"], of: str = "", **more: Any) -> Measure:
-    """A time, better if it is shorter."""
+    """A time, better if it is shorter; one that may be negative is given `better="zero"`."""
     how = {"unit": "s", "digits": 2, "better": "lower", **more}
     return Measure(name=name, title=title, kind=kind, of=of, **how)

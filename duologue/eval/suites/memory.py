@@ -6,7 +6,8 @@
     long         one conversation of two minutes: what changes from its first quarter to its last; long-120 takes hours
 
 What is right is judged on the spoken reply: it names the fact, and no other of its kind. Who guesses is right once in
-as many times as there are facts of a kind; `chance` judges the reply by another fact. Of the long conversation:
+as many times as there are facts of a kind; `chance` judges the reply by another fact. Beside them stands what the
+same recogniser and judge make of true speech of the right reply. Of the long conversation:
 
     drift        median latency, share of right replies, 99th percentile of a step's compute: last quarter minus first
     growth       resident memory of the process at the end minus that after the first quarter, in MB an hour. It holds
@@ -14,6 +15,7 @@ as many times as there are facts of a kind; `chance` judges the reply by another
 
 Your own cases: audio "told" and "asked", facts {"asked": {"reply": "your name is anna", "content": "anna"}}, and
 "question 0" … for what is asked between, with facts {"pool": [{"reply": "at noon"}]}; {"silence": 60} for seconds.
+Their replies are heard by the recogniser of everyday English.
 """
 
 from __future__ import annotations
@@ -29,13 +31,14 @@ from duologue.data import domain
 from duologue.data.synthesize import speak
 from duologue.errors import DataError
 from duologue.eval.converse import Say, converse
-from duologue.eval.recognize import Recognizer
+from duologue.eval.recognize import Recognizer, general_recognizer
 from duologue.eval.suites.alternate import KEPT_SECONDS, alternate, pool
 from duologue.eval.suites.base import Case, Measure, Outcome, Value
 from duologue.eval.suites.marks import turn_marks
 from duologue.eval.suites.measures import percent, seconds
 from duologue.eval.suites.scene_suite import SceneSuite
 from duologue.eval.suites.turn import Turn, turn_of
+from duologue.eval.truth import heard_truly
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
 
@@ -86,17 +89,19 @@ class MemorySuite(SceneSuite):
     title = "Memory: what was said before, and constancy over hours"
     default_cases = 5
     measures: ClassVar[tuple[Measure, ...]] = (
-        percent("right", "right", over="turns", recognised=True),
-        percent("chance", "right for another", better=None, recognised=True),
-        seconds("latency_p50", "latency p50", "median", "latency"),
+        percent("right", "right", over="turns", recognised=True, beside="right_true"),
+        percent("right_true", "true speech, same judge", over="turns", recognised=True, better=None),
+        percent("chance", "right for another", better=None, recognised=True, beside="right_true"),
+        seconds("latency_p50", "latency p50", "median", "latency", better="zero"),
         percent("replied", "replied", over="turns"),
-        seconds("latency_drift", "latency drift", "mean"),
-        Measure(name="right_drift", title="rightness drift", kind="mean", unit="%", scale=100, recognised=True),
+        seconds("latency_drift", "latency drift", "mean", better="zero"),
+        Measure(name="right_drift", title="rightness drift", kind="mean", unit="%", scale=100, recognised=True,
+                beside="right_true"),
         Measure(name="compute_p99", title="step p99", kind="mean", unit="ms", digits=1, better="lower"),
         Measure(name="compute_drift", title="step p99 drift", kind="mean", unit="ms", digits=1, better="lower"),
         Measure(name="memory", title="memory", kind="mean", unit="MB", better="lower"),
         Measure(name="growth", title="memory growth", kind="mean", unit="MB/h", digits=1, better="lower"),
-    )
+    )  # fmt: skip
 
     @cached_property
     def fact_recognizer(self) -> Recognizer:
@@ -104,6 +109,13 @@ class MemorySuite(SceneSuite):
         replies = [reply.format(x=x) for _, _, reply, known in FACTS.values() for x in known]
         alone = [x for *_, known in FACTS.values() for x in known]
         return Recognizer([*replies, *alone, "sorry i did not understand that", "okay"] * 4, domain.vocabulary())
+
+    def recognizer_of(self, turn: Turn) -> Recognizer:
+        """What hears the reply to a turn: who expects such replies, and for a user's own who expects none."""
+        if turn.key:
+            return self.recognizer
+        known = FACTS[turn.category][3] if turn.category in FACTS else ()
+        return self.fact_recognizer if turn.content in known else general_recognizer()
 
     def families(self) -> dict[str, str]:
         told = {f"remember-{turns}": f"a fact told {turns} turns before it is asked for" for turns in TURNS_BETWEEN}
@@ -173,18 +185,25 @@ class MemorySuite(SceneSuite):
         expect(system, [*cues, turn.cue(case.audio["asked"])])
         record = converse(system, script, seed)
         last = len(script) - 1
-        recognizer = self.recognizer if turn.key else self.fact_recognizer
+        recognizer = self.recognizer_of(turn)
         transcript = recognizer.transcribe(record.reply(record.turn(last)))
+        true = heard_truly(turn.reply, recognizer)
         rivals = set(case.facts.get("rivals", ()))
         other = case.facts.get("other")
         values: dict[str, Value] = {
             "turns": 1,
             "right": turn.right(transcript) and not rivals.intersection(transcript.split()),
+            "right_true": turn.right(true) and not rivals.intersection(true.split()),
             "chance": None if other is None else other in transcript.split(),
             "latency": record.latency(last),
             "replied": record.latency(last) is not None,
         }
-        detail = {**case.facts, "said": record.text(record.turn(last)), "transcript": transcript}
+        detail = {
+            **case.facts,
+            "said": record.text(record.turn(last)),
+            "transcript": transcript,
+            "true_transcript": true,
+        }
         marks = turn_marks(record, ["question"] * len(script), ["reply"] * len(script))
         return Outcome(values, detail, marks, record.audio)
 
@@ -198,12 +217,14 @@ class MemorySuite(SceneSuite):
             if record.start < KEPT_SECONDS:
                 kept.append(record.audio)
                 marks += turn_marks(record, ["question"], ["reply"])
-            transcript = self.recognizer.transcribe(record.reply(record.turn(0)))
+            recognizer = self.recognizer_of(question.turn)
+            transcript = recognizer.transcribe(record.reply(record.turn(0)))
             rows.append(
                 {
                     "end": record.end,
                     "latency": record.latency(0),
                     "right": question.turn.right(transcript),
+                    "right_true": question.turn.right(heard_truly(question.turn.reply, recognizer)),
                     "compute_p99": float(np.percentile(record.compute_ms, 99)),
                     "memory": process.memory_info().rss / MEGABYTE,
                 }
@@ -217,8 +238,8 @@ def constancy(rows: list[dict[str, Any]]) -> dict[str, Value]:
     """What a long conversation was like, and the last quarter of its time beside the first.
 
     Args:
-        rows: of each turn its end in seconds, latency or None, whether it was right, its steps' 99th percentile of
-            compute in ms, and the process's memory in MB after it.
+        rows: of each turn its end in seconds, latency or None, whether it was right, whether true speech of the right
+            reply was, its steps' 99th percentile of compute in ms, and the process's memory in MB after it.
     """
     whole = rows[-1]["end"]
     first = [row for row in rows if row["end"] <= whole / 4] or rows[:1]
@@ -236,6 +257,7 @@ def constancy(rows: list[dict[str, Any]]) -> dict[str, Value]:
     return {
         "turns": len(rows),
         "right": sum(row["right"] for row in rows),
+        "right_true": sum(row["right_true"] for row in rows),
         "replied": len(replied),
         "latency": float(np.median(replied)) if replied else None,
         "latency_drift": None if before is None or after is None else after - before,

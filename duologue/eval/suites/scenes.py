@@ -6,6 +6,7 @@ is a pure function of split, family and index on one machine with its voices and
 
 from __future__ import annotations
 
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,16 @@ HUSH_DBFS = (-80.0, -60.0)  # of a quiet room
 ASIDE_DB = -18.0  # of side talk, below the user: somebody at the other end of the room
 MURMUR_DB = -5.0  # of a backchannel, below the user's voice
 
+
+def pausing(family: str) -> str | None:
+    """What a family is whose questions have a pause, of any length: "pause-0.7"; None for any other."""
+    held = re.fullmatch(r"pause-(\d+(?:\.\d+)?)", family)
+    return f"a pause of {held[1]} s inside the question: the reply waits" if held and float(held[1]) > 0 else None
+
+
 FAMILIES: dict[str, str] = {
     "turn": "a complete question: the reply comes, and not before its end",
-    **{f"pause-{seconds:g}": f"a pause of {seconds:g} s inside the question: the reply waits" for seconds in PAUSES},
+    **{family: about for seconds in PAUSES if (about := pausing(family := f"pause-{seconds:g}"))},
     "barge-in-early": "spoken over 0.3 s into the reply: it stops, and answers what it was asked",
     "barge-in-middle": "spoken over half-way through the reply",
     "barge-in-late": "spoken over a second before the reply would end",
@@ -94,12 +102,12 @@ class Scenes:
             raise DataError(f"this machine has no espeak voice of the {split} split; install duologue[synth]")
 
     def draw(self, family: str, index: int) -> Case:
-        """Scene number `index` of a family of `FAMILIES`.
+        """Scene number `index` of a family of `FAMILIES`, or of one with another pause.
 
         Raises:
             DataError: there is no such family.
         """
-        if family not in FAMILIES:
+        if family not in FAMILIES and pausing(family) is None:
             raise DataError(f"no family {family!r}; there are {', '.join(FAMILIES)}")
         rng = np.random.default_rng([zlib.crc32(f"duplex/{family}".encode()), zlib.crc32(self.split.encode()), index])
         kind, _, how = family.rpartition("-")

@@ -3,14 +3,16 @@
 A case is a conversation of some questions; all that is judged is on the system's side of it.
 
     WER, CER       the text stream against what a recogniser that is not ours hears in the reply; beside it the same
-                   recogniser's error on a synthesiser's speech of the same text, so what it misses by itself is seen
+                   recogniser's error on a synthesiser's speech of the right replies, and as "of true speech" that on
+                   its speech of the system's own text, so what it misses by itself is seen
     DNSMOS         what listeners would say of all replies together (`quality.dnsmos`)
     one voice      similarity of the speakers of two replies of different words, and of all replies to the voice on the
                    system's card; beside them two clips of one held-out speaker, and of two (`speakers`)
     prosody        semitones between the lows and highs of F0, syllables a second
 
 Your own cases: audio "question" ("question 2" …); for the calibration of voices "voice 1" and "voice 2" by one speaker,
-"another voice" by another. No facts are needed; {"replies": […]} holds what the oracle is to say.
+"another voice" by another. No facts are needed; {"replies": […]} holds the right replies, which the oracle says. They
+are heard by the recogniser of everyday English, drawn cases (facts "domain") by that of the domain.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from duologue.data import domain
-from duologue.data.splits import ASSISTANT, voice_split
+from duologue.data.splits import voice_split
 from duologue.data.synthesize import speak
 from duologue.data.voices import Voice, voices
 from duologue.errors import DataError
@@ -34,12 +36,13 @@ from duologue.eval.metrics import RATE, Pcm, character_errors, word_errors
 from duologue.eval.prosody import prosody
 from duologue.eval.quality import clicks, clipped_share, dnsmos, silence_share
 from duologue.eval.questions import QuestionDrawer
-from duologue.eval.recognize import Recognizer, domain_recognizer, normalize
+from duologue.eval.recognize import Recognizer, domain_recognizer, general_recognizer, normalize
 from duologue.eval.speakers import embed, similarity, tellable
 from duologue.eval.suites.base import Case, Measure, Outcome, Suite, Value
 from duologue.eval.suites.marks import turn_marks
 from duologue.eval.suites.measures import mean, percent
 from duologue.eval.suites.turn import roles
+from duologue.eval.truth import heard_truly
 from duologue.systems.base import System, SystemCard
 from duologue.systems.oracle import Cue, expect
 
@@ -63,12 +66,14 @@ class SpeechSuite(Suite):
     default_cases = 6
     measures: ClassVar[tuple[Measure, ...]] = (
         percent("replied", "replied", over="asked"),
-        _rate("wer", "WER of its text", "errors"),
-        _rate("substitutions", "of it substitutions", "substituted"),
-        _rate("deletions", "deletions", "deleted"),
-        _rate("insertions", "insertions", "inserted"),
-        _rate("cer", "CER", "character_errors", "characters"),
-        _rate("wer_true", "WER of true speech", "true_errors"),
+        _rate("wer", "WER of its text", "errors", beside="wer_replies"),
+        _rate("substitutions", "of it substitutions", "substituted", beside="wer_replies"),
+        _rate("deletions", "deletions", "deleted", beside="wer_replies"),
+        _rate("insertions", "insertions", "inserted", beside="wer_replies"),
+        _rate("cer", "CER", "character_errors", "characters", beside="cer_replies"),
+        _rate("wer_true", "WER of true speech", "true_errors", beside="wer_replies"),
+        _rate("wer_replies", "WER of true speech of the right replies", "reply_errors", "reply_words"),
+        _rate("cer_replies", "CER of the same", "reply_character_errors", "reply_characters"),
         mean("dnsmos", "DNSMOS", of="overall"),
         mean("dnsmos_signal", "of the speech", of="signal"),
         mean("dnsmos_background", "of the background", of="background"),
@@ -109,7 +114,12 @@ class SpeechSuite(Suite):
             exchanges = tuple(self._long(rng) for _ in range(QUESTIONS))
             speech, voice = tuple(speak(one.user, asker).pcm for one in exchanges), asker.key()
         audio = dict(zip(roles(len(speech)), speech, strict=True)) | self._calibration(index)
-        facts = {"voice": voice, "users": [one.user for one in exchanges], "replies": [one.reply for one in exchanges]}
+        facts = {
+            "voice": voice,
+            "domain": True,
+            "users": [one.user for one in exchanges],
+            "replies": [one.reply for one in exchanges],
+        }
         return Case(family, f"{family}/{index}", audio, facts)
 
     def hold(self, case: Case, system: System, seed: int = 0) -> Outcome:
@@ -124,9 +134,11 @@ class SpeechSuite(Suite):
         sounds = [record.reply(span) for span in spans if span is not None]
         texts = [record.text(record.turn(index)) for index in range(len(questions))]
         said = [text for text, span in zip(texts, spans, strict=True) if span is not None]
-        heard = [domain_recognizer().transcribe(record.reply(record.turn(index))) for index in range(len(questions))]
+        recognizer = domain_recognizer() if case.facts.get("domain") else general_recognizer()
+        heard = [recognizer.transcribe(record.reply(record.turn(index))) for index in range(len(questions))]
         values: dict[str, Value] = {"asked": len(questions), "replied": len(sounds)}
-        values |= _words(texts, heard, domain_recognizer()) | _sound(sounds) | _voice(sounds, said, system.card)
+        values |= _words(texts, heard, recognizer) | _replies(replies, recognizer)
+        values |= _sound(sounds) | _voice(sounds, said, system.card)
         if "another voice" in case.audio:
             values["same"] = similarity(case.audio["voice 1"], case.audio["voice 2"])
             values["different"] = similarity(case.audio["voice 1"], case.audio["another voice"])
@@ -170,7 +182,7 @@ def _words(texts: Sequence[str], heard: Sequence[str], recognizer: Recognizer) -
     if not said:
         return {}
     words, characters = word_errors(*zip(*said, strict=True)), character_errors(*zip(*said, strict=True))
-    true = word_errors([text for text, _ in said], [_true(text, recognizer) for text, _ in said])
+    true = word_errors([text for text, _ in said], [heard_truly(text, recognizer) for text, _ in said])
     return {
         "words": words.words,
         "errors": round(words.rate * words.words),
@@ -183,9 +195,18 @@ def _words(texts: Sequence[str], heard: Sequence[str], recognizer: Recognizer) -
     }
 
 
-@lru_cache(maxsize=4096)
-def _true(text: str, recognizer: Recognizer) -> str:
-    return recognizer.transcribe(speak(text, Voice(engine="flite", name=ASSISTANT)).pcm)
+def _replies(replies: Sequence[str], recognizer: Recognizer) -> dict[str, Value]:
+    """Edits from the right replies to what is heard of true speech of them."""
+    told = [(text, heard_truly(text, recognizer)) for text in map(normalize, replies) if text]
+    if not told:
+        return {}
+    words, characters = word_errors(*zip(*told, strict=True)), character_errors(*zip(*told, strict=True))
+    return {
+        "reply_words": words.words,
+        "reply_errors": round(words.rate * words.words),
+        "reply_characters": characters.words,
+        "reply_character_errors": round(characters.rate * characters.words),
+    }
 
 
 def _sound(sounds: Sequence[Pcm]) -> dict[str, Value]:

@@ -45,12 +45,17 @@ class Turn(BaseModel):
         return self.model_dump(exclude_none=True)
 
     def right(self, said: str) -> bool:
-        """Whether lower-case words answer the question; where nothing is to be said, whether nothing was."""
+        """Whether a text answers the question, however it is written; where nothing is to be said, whether nothing was.
+
+        A content without a word that can be heard takes no reply for right, least of all silence.
+        """
         if not self.reply:
-            return not said
+            return not said.strip()
+        words = normalize(said)
         if not self.key:
-            return f" {normalize(self.content or self.reply)} " in f" {normalize(said)} "
-        return domain.judge(said, Exchange(self.user, self.reply, self.category, self.key, self.wording, self.content))
+            content = normalize(self.content or self.reply)
+            return bool(content) and f" {content} " in f" {words} "
+        return domain.judge(words, Exchange(self.user, self.reply, self.category, self.key, self.wording, self.content))
 
     def cue(self, sound: Pcm, yields: bool = False) -> Cue:
         """What an oracle is told of the question when it sounds like this."""

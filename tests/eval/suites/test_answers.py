@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eval.written import Writer
 
 from duologue.audio.augment import speech_level
 from duologue.audio.vad import speech_bounds
@@ -19,6 +20,7 @@ from duologue.eval.suites.base import Case, Outcome
 from duologue.eval.suites.conditions import CONDITIONS, SNR_DB, Line, changed, noise_below, over
 from duologue.systems.base import System, Timing
 from duologue.systems.floors import Echo, NeverTalk
+from duologue.systems.oracle import Cue, OracleSystem
 from duologue.systems.registry import load
 
 pytestmark = pytest.mark.skipif(not voices("flite") or not voices("espeak"), reason="needs flite and espeakng-loader")
@@ -143,6 +145,49 @@ def test_your_own_cases_need_little(suite: AnswersSuite, question: Pcm) -> None:
     turn = Turn(reply="it is in the kitchen", content="the Kitchen")
     assert turn.right("well the kitchen i think") and not turn.right("the kitchenette") and not turn.right("")
     assert Turn(reply="").right("") and not Turn(reply="").right("hello")
+
+
+def written(suite: AnswersSuite, oracle: System, facts: dict[str, str], heard: str, said: str) -> Outcome:
+    """The outcome of an own case or one of the domain, told by the oracle's voice and written otherwise."""
+    assert isinstance(oracle, OracleSystem)
+    pcm = suite.draw("unseen-voices", 6).audio["question"]
+    oracle.expect([Cue(pcm, facts["reply"], words=facts["user"])])
+    return suite.hold(Case("x", "x/0", {"question": pcm}, {"turns": [facts]}), Writer(oracle, heard, said))
+
+
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [
+        ("The answer is 26!", 1),
+        ("It\u2019s Twenty-Six.", 1),
+        ("40 - 14 is 26", 1),
+        ("26.", 1),
+        ("It's 62.", 0),
+        ("-26", 0),
+    ],
+)
+def test_text_is_judged_however_it_is_written(suite: AnswersSuite, oracle: System, said: str, right: int) -> None:
+    facts = suite.draw("unseen-voices", 6).facts["turns"][0]
+    assert facts["content"] == "twenty six"
+    values = written(suite, oracle, facts, "Find 40 \u2212 14!", said).values
+    assert values["right"] == right
+    assert (values["heard_words"], values["heard_errors"]) == (4, 0)
+
+
+def test_your_own_facts_are_judged_however_they_are_written(suite: AnswersSuite, oracle: System) -> None:
+    facts = {"reply": "The answer is 42.", "content": "42", "user": "What's 40 + 2?"}
+    values = written(suite, oracle, facts, "what\u2019s 40 plus two", "It is forty-two, I think").values
+    assert (values["right"], values["heard_words"], values["heard_errors"]) == (1, 5 - 1, 0)
+    assert values["spoken_words"] == 6 and values["true_words"] == 5
+    silent = suite.hold(Case("x", "x/1", {"question": np.zeros(8000, np.float32)}, {"turns": [facts]}), NeverTalk())
+    assert silent.values["right"] == silent.values["right_spoken"] == 0
+
+
+@pytest.mark.parametrize("content", ["42", "...", "\u4f60\u597d", " "])
+def test_no_content_makes_silence_right(content: str) -> None:
+    turn = Turn(reply="...", content=content)
+    assert not turn.right("") and not turn.right("...")
+    assert turn.right("the answer is 42.") is (content == "42")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,22 @@ class Late(Coder):
         return np.asarray(out + self._noise * self._rng.normal(size=len(out)), np.float32)
 
 
+class Mute(Coder):
+    """Gives nothing back."""
+
+    bitrate = 0
+
+    def push(self, pcm: Pcm) -> Pcm:
+        return np.zeros_like(pcm)
+
+
+class Hiss(Mute):
+    """Gives noise back, in which there is no voice."""
+
+    def push(self, pcm: Pcm) -> Pcm:
+        return np.random.default_rng(len(pcm)).normal(0, 0.1, len(pcm)).astype(np.float32)
+
+
 def clip(pcm: Pcm, **facts: object) -> Case:
     return Case("own", "own/0", {"clip": pcm}, facts)
 
@@ -56,6 +72,17 @@ def test_noise_costs_on_every_scale(question: Pcm) -> None:
     )
     assert noisy["pesq"] < exact["pesq"] - 1 and noisy["stoi"] < exact["stoi"] - 0.02
     assert noisy["mel"] > 3 and noisy["secs"] < exact["secs"] - 0.03
+
+
+def test_silence_is_the_worst_and_not_left_out(question: Pcm) -> None:
+    silent = CodecSuite().hold(clip(question), CoderSystem("mute", Mute)).values
+    assert (silent["pesq"], silent["stoi"], silent["secs"], silent["f0_correlation"]) == (1.0, 0.0, 0.0, 0.0)
+    assert silent["f0_rmse"] == pytest.approx(3671, abs=1) and "lag" not in silent
+    noisy = CodecSuite().hold(clip(question), CoderSystem("hiss", Hiss)).values
+    assert noisy["f0_rmse"] == silent["f0_rmse"] and noisy["f0_correlation"] == 0.0
+    assert noisy["pesq"] > silent["pesq"] and noisy["stoi"] > silent["stoi"]
+    nothing = CodecSuite().hold(clip(np.zeros(16000, np.float32)), CoderSystem("mute", Mute)).values
+    assert not {"pesq", "stoi", "secs", "f0_rmse", "lag"} & set(nothing)  # nothing was there to be kept
 
 
 def test_a_delay_that_the_card_hides_is_found(question: Pcm) -> None:

@@ -233,7 +233,9 @@ def test_a_soak_lasts_as_long_as_it_is_told_and_keeps_its_beginning(suite: Duple
     assert [suite.minutes(family) for family in ("soak", "soak-60", SOAK)] == [2.0, 60.0, 0.25]
     assert not any(suite.minutes(family) for family in ("soak-0", "soak-x", "turn", "pause-1"))
     assert suite.cases_at_most("soak") == suite.cases_at_most("soak-60") == 1 and suite.cases_at_most("turn") is None
-    assert "for 60 minutes" in str(suite.variant("soak-60")) and suite.variant("pause-3") is None
+    assert "for 60 minutes" in str(suite.variant("soak-60")) and suite.variant("pause-0") is None
+    start, end = suite.draw("pause-0.7", 0).facts["pause"]
+    assert "0.7 s" in str(suite.variant("pause-0.7")) and end - start == pytest.approx(0.7, abs=0.02)
     outcome = suite.hold(suite.draw(SOAK, 0), NeverTalk())
     assert 0.25 <= float(str(outcome.values["minutes"])) < 0.5
     kept = suite.hold(suite.draw("soak", 0), NeverTalk()).audio

@@ -47,6 +47,7 @@ def test_the_oracle_remembers(suite: MemorySuite, family: str, index: int) -> No
 def test_whoever_says_nothing_remembers_nothing(suite: MemorySuite) -> None:
     values = suite.hold(suite.draw("remember-60s", 0), NeverTalk()).values
     assert values["right"] is False and values["chance"] is False and values["replied"] is False
+    assert values["right_true"] is True  # the recogniser would have heard the fact
     assert values["latency"] is None
 
 
@@ -55,6 +56,21 @@ def test_a_reply_that_names_two_facts_of_a_kind_is_wrong(suite: MemorySuite) -> 
     turn = {**case.facts["asked"], "reply": " ".join(FACTS["name"][3][:3])}
     both = Case(case.family, case.name, case.audio, {**case.facts, "asked": turn})
     assert suite.hold(both, oracle()).values["right"] is False
+
+
+@pytest.mark.parametrize("role", ["asked", "pool"])
+def test_your_own_facts_are_heard_by_who_knows_more_than_ours(suite: MemorySuite, role: str) -> None:
+    drawn = suite.draw("remember-0", 0)
+    own = {"reply": "The senator lives in Michigan.", "content": "Michigan"}
+    if role == "asked":
+        outcome = suite.hold(Case("mine", "mine/1", drawn.audio, {"asked": own}), oracle())
+        heard = outcome.detail["transcript"]
+        assert "michigan" in heard and outcome.values["right_true"] is True
+    else:
+        facts = {"pool": [own], "minutes": 0.1, "voice": "mine"}
+        outcome = suite.hold(Case("mine", "mine/2", {"question 0": drawn.audio["asked"]}, facts), oracle())
+        assert outcome.values["right_true"] == outcome.values["turns"]
+    assert outcome.values["right"] == outcome.values["right_true"]
 
 
 def test_a_long_conversation_of_the_oracle_does_not_change(suite: MemorySuite) -> None:
@@ -74,6 +90,7 @@ def test_constancy_is_the_last_quarter_beside_the_first() -> None:
             "end": 100.0 * (turn + 1),
             "latency": None if turn == 3 else 0.2 + 0.1 * turn,
             "right": turn < 6,
+            "right_true": turn != 2,
             "compute_p99": 10.0 + turn,
             "memory": 500.0 + 2 * turn,
         }
@@ -83,7 +100,7 @@ def test_constancy_is_the_last_quarter_beside_the_first() -> None:
     # quarters of 800 s: turns 0 and 1 end in the first, 6 and 7 in the last
     assert found["latency_drift"] == pytest.approx(0.6)
     assert found["right_drift"] == -1.0 and found["right"] == 6 and found["replied"] == 7
-    assert found["compute_drift"] == 6.0
+    assert found["compute_drift"] == 6.0 and found["right_true"] == 7
     assert found["memory"] == 514.0 and found["growth"] == pytest.approx(12.0 / (600 / 3600))
     silent = constancy([{**row, "latency": None} for row in rows])
     assert silent["latency"] is None and silent["latency_drift"] is None and silent["replied"] == 0

@@ -88,6 +88,32 @@ def test_who_says_nothing_has_no_quality() -> None:
     assert "words" not in values and "overall" not in values and values["reference"] is None
 
 
+def test_your_own_cases_are_heard_by_who_knows_more_than_the_domain() -> None:
+    oracle = load("oracle")
+    from duologue.systems.oracle import OracleSystem
+
+    assert isinstance(oracle, OracleSystem)
+    question = {"question": case().audio["question"]}
+    outcome = SpeechSuite("dev").hold(
+        Case("own", "own/0", question, {"replies": ["The Senator bought 2 tickets."]}), oracle
+    )
+    values = outcome.values
+    assert values["words"] == values["reply_words"] == 5  # what is written in digits is said, too
+    assert "senator" in outcome.detail["sounds like"][0] and "tickets" in outcome.detail["sounds like"][0]
+    assert values["true_errors"] == values["reply_errors"] <= 1 and values["errors"] <= 2
+    drawn = SpeechSuite("dev").draw("long", 0)
+    assert drawn.facts["domain"] is True
+
+
+def test_the_recognisers_own_error_is_the_same_for_every_system() -> None:
+    values = SpeechSuite("dev").hold(case(), NeverTalk()).values
+    assert "words" not in values and values["reply_words"] == sum(len(text.split()) for text in case().facts["replies"])
+    assert values["reply_errors"] <= 0.25 * values["reply_words"]
+    assert values["reply_character_errors"] <= 0.25 * values["reply_characters"]
+    figures = {measure.name for measure in SpeechSuite.measures}
+    assert {measure.beside for measure in SpeechSuite.measures if measure.beside} <= figures
+
+
 def test_dialogues_are_drawn_the_same_every_time() -> None:
     first, second = (SpeechSuite("dev").draw("dialogue", 1) for _ in range(2))
     assert first.facts == second.facts and len(first.facts["replies"]) == 3
