@@ -7,7 +7,8 @@ Wilcoxon's signed ranks (1945), all else by a paired permutation test (Fisher 19
 as large if it were chance which of a case's two results came first. None of them claims anything of a few cases: n
 pairs give a p of 2 / 2^n at the least. As many figures are compared at once, p-values are adjusted by Benjamini and
 Hochberg (1995), and a figure is called better or worse where its adjusted p is below 0.05. Intervals of differences are
-of the paired bootstrap (Efron and Tibshirani 1993).
+of the paired bootstrap (Efron and Tibshirani 1993). Where one question is asked under several conditions, its cases are
+drawn together and swapped together, and the test is by permutation whatever the figure.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, false_discovery_control, wilcoxon
 
 from duologue.errors import DataError
-from duologue.eval.figures import ALL, counting, sample, statistic
+from duologue.eval.figures import ALL, Kin, counting, sample, statistic
 from duologue.eval.metrics import Interval
 from duologue.eval.report.contents import Contents, Grid, Section, contents, title
 from duologue.eval.results import drawn_cases
-from duologue.eval.suites.base import Measure, Row
+from duologue.eval.suites.base import Measure, Row, Suite
 
 LEVEL = 0.05
 DRAWS = 2000
@@ -137,7 +138,7 @@ def _changes(same: Sequence[Pair], old: Section, new: Section) -> Iterator[Chang
         pairs = [pair for pair in same if family in (ALL, pair[0].family)]
         for measure in new.suite.measures:
             relevant = [pair for pair in pairs if all(counts(row, measure) for row in pair)]
-            change = change_of(relevant, measure, new.suite.name, family)
+            change = change_of(relevant, measure, new.suite.name, family, new.suite.kin)
             if change is not None:
                 yield change
 
@@ -147,41 +148,53 @@ def _of_first(section: Section) -> dict[tuple[str, str], Row]:
     return {(row.family, row.case): row for row in section.rows if row.subject == subject}
 
 
-def change_of(pairs: Sequence[Pair], measure: Measure, suite: str = "", family: str = "") -> Change | None:
+def change_of(
+    pairs: Sequence[Pair], measure: Measure, suite: str = "", family: str = "", kin: Kin = Suite.kin
+) -> Change | None:
     """A measure on pairs of rows of the same cases, its p not adjusted; None where no pair could be measured twice."""
-    both = [(row.case, sample(row, measure), sample(other, measure)) for row, other in pairs]
-    found = [(case, old, new) for case, old, new in both if old is not None and new is not None]
+    both = [(row, sample(row, measure), sample(other, measure)) for row, other in pairs]
+    found = [(row, old, new) for row, old, new in both if old is not None and new is not None]
     if not found:
         return None
     samples = np.array([(old, new) for _, old, new in found])  # (cases, before and after, value and weight)
+    clusters = np.unique([kin(row) for row, _, _ in found], return_inverse=True)[1]
     before, after = (float(statistic(measure, samples[:, side])) for side in (0, 1))
-    low, high = np.percentile(_resampled(samples, measure), [2.5, 97.5])
+    low, high = np.percentile(_resampled(samples, clusters, measure), [2.5, 97.5])
     interval = Interval(after - before, float(low), float(high), len(found))
-    if measure.kind == "share" and (samples[..., 1] == 1).all():
-        gained = [case for case, old, new in found if new[0] > old[0]]
-        dropped = [case for case, old, new in found if new[0] < old[0]]
-        changed = len(gained) + len(dropped)
-        p = float(binomtest(len(gained), changed).pvalue) if changed else 1.0
-        lost, won = (gained, dropped) if measure.better == "lower" else (dropped, gained)
-        return Change(suite, family, measure, before, after, interval, p, tuple(lost), tuple(won))
-    if measure.kind == "median":
+    lost: list[str] = []
+    won: list[str] = []
+    single = measure.kind == "share" and bool((samples[..., 1] == 1).all())
+    if single:
+        won = [row.case for row, old, new in found if new[0] > old[0]]
+        lost = [row.case for row, old, new in found if new[0] < old[0]]
+    apart = clusters.max() + 1 == len(found)
+    if apart and single:
+        p = float(binomtest(len(won), len(won) + len(lost)).pvalue) if won or lost else 1.0
+    elif apart and measure.kind == "median":
         shifts = np.diff(samples[..., 0]).ravel()
         p = float(wilcoxon(shifts).pvalue) if shifts.any() else 1.0
     else:
-        larger = np.abs(_swapped(samples, measure)) >= abs(after - before) - 1e-12
+        larger = np.abs(_swapped(samples, clusters, measure)) >= abs(after - before) - 1e-12
         p = (float(larger.sum()) + 1) / (DRAWS + 1)
-    return Change(suite, family, measure, before, after, interval, p)
+    if measure.better == "lower":
+        lost, won = won, lost
+    return Change(suite, family, measure, before, after, interval, p, tuple(lost), tuple(won))
 
 
-def _resampled(samples: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
-    """After minus before of `DRAWS` resamples of the cases, pairs staying together."""
-    drawn = samples[np.random.default_rng(0).integers(0, len(samples), (DRAWS, len(samples)))]
-    return _differences(drawn, measure)
+def _resampled(samples: NDArray[np.float64], clusters: NDArray[np.int64], measure: Measure) -> NDArray[np.float64]:
+    """After minus before of `DRAWS` resamples of the clusters of cases, pairs staying together."""
+    count = int(clusters.max()) + 1
+    picks = np.random.default_rng(0).integers(0, count, (DRAWS, count))
+    if count == len(samples):
+        return _differences(samples[np.argsort(clusters)][picks], measure)
+    members = [samples[clusters == cluster] for cluster in range(count)]
+    drawn = (np.concatenate([members[pick] for pick in some]) for some in picks)
+    return np.concatenate([_differences(one[None], measure) for one in drawn])
 
 
-def _swapped(samples: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
-    """After minus before of all cases, `DRAWS` times with before and after of each case swapped or not by a coin."""
-    swaps = np.random.default_rng(0).random((DRAWS, len(samples), 1, 1)) < 0.5
+def _swapped(samples: NDArray[np.float64], clusters: NDArray[np.int64], measure: Measure) -> NDArray[np.float64]:
+    """After minus before of all cases, `DRAWS` times with before and after of each cluster swapped or not by a coin."""
+    swaps = np.random.default_rng(0).random((DRAWS, int(clusters.max()) + 1))[:, clusters, None, None] < 0.5
     return _differences(np.where(swaps, samples[:, ::-1], samples), measure)
 
 

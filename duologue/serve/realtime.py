@@ -332,11 +332,16 @@ class Realtime:
         self._session.answer()
 
     def _create_apart(self, params: ResponseParams) -> None:
-        """A response out of band: a conversation of its own that hears the input and nothing else."""
-        sounds = [sound for item in params.input or [] for sound in sounds_of(item)]
-        if not sounds:
+        """A response out of band: a conversation of its own that hears and reads the input and nothing else."""
+        given = params.input or []
+        for index, item in enumerate(given):
+            check_texts(item, self._limits.text, f"response.input[{index}]")
+        sounds = [sound for item in given for sound in sounds_of(item)]
+        parts = [part for item in given if item.role == "user" for part in item.content]
+        texts = [part.text for part in parts if part.type == "input_text" and part.text]
+        if not sounds and not texts:
             raise RealtimeError(
-                "A response out of band needs input with audio: the sound of earlier items is not kept.",
+                "A response out of band needs input of the user: the sound of earlier items is not kept.",
                 "invalid_value",
                 "response.input",
             )
@@ -350,7 +355,7 @@ class Realtime:
                 raise RealtimeError(str(limit), "rate_limit_exceeded", type="rate_limit_error") from limit
             response = Response(self._send, self.config, params, None, None)
             task = asyncio.create_task(
-                answer_apart(self._engine, response, sounds, inward, outward, self._limits.buffer)
+                answer_apart(self._engine, response, texts, sounds, inward, outward, self._limits.buffer)
             )
             self._apart[response.id] = task
             stack.callback(self._apart.pop, response.id)

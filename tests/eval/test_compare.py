@@ -37,6 +37,17 @@ def test_mcnemar_counts_the_cases_that_changed() -> None:
     assert fewer is not None and fewer.verdict == "better" and len(fewer.won) == 6
 
 
+@pytest.mark.parametrize("measure", [HIT, TIME.model_copy(update={"name": "hit", "better": "higher"})])
+def test_one_question_under_many_conditions_proves_as_much_as_one_question(measure: Measure) -> None:
+    """Four questions of ten cases each, all of them better: forty cases would be sure of it, four can't be."""
+    some = pairs([0.0] * 40, [1.0] * 40)
+    apart = change_of(some, measure)
+    assert apart is not None and apart.verdict == "better"
+    together = change_of(some, measure, kin=lambda row: str(int(row.case[2:]) % 4))
+    assert together is not None and together.verdict == "unchanged" and together.p >= 2 / 2**4 - 0.03
+    assert together.difference.value == apart.difference.value and together.won == apart.won
+
+
 def test_nothing_changed_is_unchanged() -> None:
     same = change_of(pairs([True, False, True], [True, False, True]), HIT)
     assert same is not None and (same.p, same.verdict) == (1.0, "unchanged")

@@ -218,6 +218,23 @@ def test_a_response_out_of_band_hears_its_own_input_and_joins_no_conversation(be
     run(test)
 
 
+def test_a_response_out_of_band_reads_its_own_input_where_the_system_reads(beeper: Served) -> None:
+    text = {"type": "input_text", "text": "what time is it"}
+    asked = {"conversation": "none", "input": [{"type": "message", "role": "user", "content": [text]}]}
+
+    async def test(served: Served, status: str, code: str | None) -> None:
+        async with connected(served) as connection:
+            await connection.response.create(response=asked)
+            response = (await until(connection, "response.done"))[-1].response
+            assert response.status == status
+            assert (response.status_details.error.code if response.status_details else None) == code
+            assert [item.content[0].transcript for item in response.output] == ([] if code else ["beep"])
+
+    with serving(Reader()) as served:
+        run(lambda: test(served, "completed", None))
+    run(lambda: test(beeper, "failed", "text_input_not_supported"))
+
+
 def test_text_comes_alone_where_it_is_asked(beeper: Served) -> None:
     async def test() -> None:
         async with connected(beeper, output_modalities=["text"]) as connection:

@@ -30,7 +30,7 @@ class MuteConversation(BeeperConversation):
 
 
 async def detect(websocket: ClientConnection, **settings: Any) -> None:
-    detection = {"type": "server_vad", "silence_duration_ms": 300, **settings}
+    detection = {"type": "server_vad", "silence_duration_ms": 800, **settings}
     session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
     await websocket.send(json.dumps({"type": "session.update", "session": session}))
     await told(websocket, "session.updated")
@@ -38,7 +38,7 @@ async def detect(websocket: ClientConnection, **settings: Any) -> None:
 
 async def ask(websocket: ClientConnection, question: np.ndarray) -> None:
     """Say it, and a second of silence, in pieces."""
-    sound = silence(0.5) + (resample(question, 16000, 24000) * 32767).astype("<i2").tobytes() + silence(1.0)
+    sound = silence(0.5) + (resample(question, 16000, 24000) * 32767).astype("<i2").tobytes() + silence(1.5)
     for start in range(0, len(sound), 4800):
         await websocket.send(append(sound[start : start + 4800]))
 
@@ -63,8 +63,7 @@ def test_a_turn_over_a_reply_that_may_not_be_cut_is_answered_after_it(question: 
             first = (await told(websocket, "response.created"))["response"]["id"]
             await told(websocket, "response.output_audio.delta")
             await ask(websocket, question)
-            events = await until(websocket, "conversation.item.done")
-            assert "input_audio_buffer.committed" in [event["type"] for event in events]  # the second turn
+            events = await until(websocket, "input_audio_buffer.committed")
             if end == "cancelled":
                 await websocket.send('{"type": "response.cancel"}')
             system.let.set()
@@ -90,11 +89,11 @@ def test_a_reply_that_never_comes_is_given_up_though_a_microphone_sends_on() -> 
             await websocket.send('{"type": "response.create"}')
             done = asyncio.ensure_future(told(websocket, "response.done"))
             sent = 0.0
-            while not done.done():
-                assert sent < 45
-                await websocket.send(append(silence(0.4)))
-                sent += 0.4
-                await asyncio.sleep(0.1)
+            while not done.done():  # more than is heard in the time, so that no silence is filled in
+                assert sent < 55
+                await websocket.send(append(silence(0.6)))
+                sent += 0.6
+                await asyncio.sleep(0.05)
             response = (await done)["response"]
             assert (response["status"], response["output"]) == ("completed", [])
 

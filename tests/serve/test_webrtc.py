@@ -291,3 +291,23 @@ def test_a_lost_call_is_gone_on_with_by_who_held_it() -> None:
 
     with serving(Beeper(quiet=10, beep=5), Limits(drain=0), keys=(KEY, "other")) as served:
         run(test)
+
+
+def test_a_lost_call_that_finds_no_slot_to_go_on_in_is_kept() -> None:
+    async def test() -> None:
+        async with calling(served) as (caller, _):
+            id = (await caller.told("session.created"))["session"]["id"]
+        while not served.server._parked:
+            await asyncio.sleep(0.02)
+        async with calling(served) as (other, _):
+            await other.told("session.created")
+            for _ in range(2):
+                answer = await ask(served, other.peer.localDescription.sdp, query=f"?resume={id}")
+                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "server_full")
+        while next(iter(served.server.engines.values())).taken:
+            await asyncio.sleep(0.02)
+        async with calling(served, query=f"?resume={id}") as (caller, _):
+            assert (await caller.told("session.created"))["session"]["id"] == id
+
+    with serving(Beeper(), Limits(drain=0), slots=1) as served:
+        run(test)

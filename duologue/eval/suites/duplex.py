@@ -42,7 +42,8 @@ from duologue.eval.suites.marks import speech_marks
 from duologue.eval.suites.measures import percent, seconds
 from duologue.eval.suites.scene_suite import SceneSuite
 from duologue.eval.suites.scenes import FAMILIES, pausing
-from duologue.eval.suites.turn import Turn, turn_of
+from duologue.eval.suites.turn import turn_of
+from duologue.eval.truth import heard_truly
 from duologue.eval.turns import floor, heard_in
 from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
@@ -77,7 +78,8 @@ class DuplexSuite(SceneSuite):
         percent("yield_rate", "yields, where tried", of="yielded"),
         seconds("yield_latency_p50", "yield latency p50", "median", "yield_latency"),
         seconds("yield_latency_p90", "yield latency p90", "p90", "yield_latency"),
-        percent("recovery", "answers what interrupted it", of="recovered", recognised=True),
+        percent("recovery", "answers what interrupted it", of="recovered", recognised=True, beside="recovery_true"),
+        percent("recovery_true", "true speech, same judge", of="recovered_true", recognised=True, better=None),
         seconds("recovery_latency_p50", "latency of that, p50", "median", "recovery_latency", better="zero"),
         percent("false_yield", "yields to a murmur", better="lower"),
         percent("false_start", "speaks when not spoken to", of="started", better="lower"),
@@ -109,11 +111,6 @@ class DuplexSuite(SceneSuite):
             raise DataError(f"case {case.name} has no audio called question, over, aside or sound")
         return self._spoken_over(case, system, seed) if "over" in case.audio else _asked(case, system, seed)
 
-    def _transcribe(self, pcm: Pcm, turn: Turn) -> str:
-        """The words of a reply, by a recogniser that knows the domain where the right one is of it."""
-        recognizer = self.recognizer if turn.key else general_recognizer()
-        return recognizer.transcribe(pcm[:HEARD])
-
     def _spoken_over(self, case: Case, system: System, seed: int) -> Outcome:
         """The question alone first, to learn how long the reply lasts; then again, with the user speaking over it."""
         first, second = turn_of(case), turn_of(case, "over") if "over" in case.facts else None
@@ -143,9 +140,11 @@ class DuplexSuite(SceneSuite):
         if not second.key.startswith("stop"):
             answered = (finish if stop is None else stop + 0.01, record.turn(1)[1])
             sound = None if stop is None else record.sound(answered)
-            transcript = self._transcribe(record.reply(answered), second)
+            recognizer = self.recognizer if second.key else general_recognizer()
+            transcript = recognizer.transcribe(record.reply(answered)[:HEARD])
             values |= {
                 "recovered": second.right(transcript),
+                "recovered_true": second.right(heard_truly(second.reply, recognizer)),
                 "recovery_latency": None if sound is None else sound[0] - finish,
             }
             detail |= {"said": record.text(answered), "transcript": transcript}

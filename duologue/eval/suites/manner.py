@@ -37,11 +37,12 @@ from duologue.errors import DataError
 from duologue.eval.converse import Say, converse
 from duologue.eval.metrics import RATE, Pcm
 from duologue.eval.prosody import Prosody, compare_f0, correlation, prosody
-from duologue.eval.recognize import domain_recognizer
+from duologue.eval.recognize import domain_recognizer, general_recognizer
 from duologue.eval.speakers import similarity
 from duologue.eval.suites.base import Case, Mark, Measure, Outcome, Suite, Value
 from duologue.eval.suites.measures import mean, percent
 from duologue.eval.suites.turn import Turn, turn_of
+from duologue.eval.truth import heard_truly
 from duologue.systems.base import System
 from duologue.systems.coders import CoderSystem
 from duologue.systems.oracle import expect
@@ -65,7 +66,8 @@ class MannerSuite(Suite):
     default_cases = 3
     measures: ClassVar[tuple[Measure, ...]] = (
         percent("right", "right in text", over="asked"),
-        percent("right_spoken", "right as spoken", over="asked", recognised=True),
+        percent("right_spoken", "right as spoken", over="asked", recognised=True, beside="right_true"),
+        percent("right_true", "true speech, same judge", recognised=True, better=None),
         percent("right_plain", "right in text, said plainly"),
         *(
             measure
@@ -131,10 +133,12 @@ class MannerSuite(Suite):
         held = [_ask(system, name, pcm, turn, seed) for name, pcm in case.audio.items()]
         values: dict[str, Value] = {"asked": len(held)}
         if turn.reply:
-            transcripts = [domain_recognizer().transcribe(one.sound) for one in held]
+            recognizer = domain_recognizer() if turn.key else general_recognizer()
+            transcripts = [recognizer.transcribe(one.sound) for one in held]
             values |= {
                 "right": sum(turn.right(one.text) for one in held),
                 "right_spoken": sum(map(turn.right, transcripts)),
+                "right_true": turn.right(heard_truly(turn.reply, recognizer)),
                 "right_plain": turn.right(held[0].text),
             }
         values |= _follows(case.name, list(case.audio.values()), [one.sound for one in held])

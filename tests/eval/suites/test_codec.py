@@ -103,13 +103,14 @@ def test_words_lost_on_the_way_are_counted() -> None:
 
 @needs_voices
 def test_tokens_are_judged_where_there_are_any(monkeypatch: pytest.MonkeyPatch, question: Pcm) -> None:
-    monkeypatch.setattr(module, "LEARNED", 3)
-    monkeypatch.setattr("duologue.eval.modelability.STEPS", 3)
+    monkeypatch.setattr(module, "LEARNED", 8)
+    monkeypatch.setattr(module, "STEPS", 3)
     box = load("box")
     values = CodecSuite().hold(clip(question), box).values
     assert box.tokens is not None
     assert 0 < values["codebook_use"] <= 1 and 1 < values["perplexity"] < box.tokens.cardinality
-    assert values["model_bits"] / values["model_seconds"] < 1200
+    # next to nothing is learned of so little: it says so, and does not pretend to need more than the plain code
+    assert values["model_bits"] / values["model_seconds"] == pytest.approx(1000, rel=0.05)
     assert values["model_seconds"] == pytest.approx(len(question) / RATE)
 
 
