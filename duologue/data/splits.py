@@ -11,7 +11,8 @@ Synthetic voices:
     espeak    an accent or a variant held out holds out every voice that uses it; accents en-gb-scotland and variants
               f4, m3, linda, edward, edward2 are "test"; accent en-gb-x-gbclan and variants f2, m7, belinda, adam are
               "dev" (test wins where a voice mixes both); the rest are "train".
-    flite     awb is the synthesiser family that is never trained on: "test". kal, kal16 and rms are "train".
+    flite     awb, a Scot, is never trained on, though other voices of his synthesiser are: "test". kal, kal16 and rms
+              are "train".
               slt is "assistant": the voice the system answers in, never a user's.
     pico      both voices are "train".
     festival  every voice is "dev": a synthesiser that training never hears, for development.

@@ -29,7 +29,7 @@ REAL = "real-words"
 FAMILIES: dict[str, str] = {
     "seen-voices": "voices and wordings as in training",
     "unseen-voices": "held-out espeak voices",
-    "unseen-synthesiser": "a synthesiser family that training never had",
+    "unseen-synthesiser": "a synthesiser that training never had (of the test split: a voice of one that it had)",
     "unseen-wordings": "held-out espeak voices, held-out wordings",
     "unseen-operands": "held-out espeak voices, operand pairs that training never had",
     "context": f"dialogues of {TURNS} turns, many leaning on the turn before; held-out espeak voices",
@@ -133,7 +133,7 @@ class QuestionDrawer:
         return Questions(voice.key(), (exchange,), (speak(exchange.user, voice).pcm,))
 
     def _foreign(self, rng: np.random.Generator) -> Voice:
-        """A voice of the synthesiser family that training never had."""
+        """A voice of the synthesiser that training never had; of the test split, the held-out voice of a known one."""
         return self._draw_voice(rng, self._voices(self.split, "flite") + self._voices(self.split, "festival"))
 
     def _context(self, rng: np.random.Generator) -> Questions:

@@ -33,6 +33,7 @@ from duologue.eval.recognize import domain_recognizer
 from duologue.lm.backbone import Backbone, BackboneConfig
 from duologue.lm.model import SpeechLM, SpeechLMConfig, talker_layout, thinker_layout
 from duologue.lm.pacer import PacerConfig
+from duologue.lm.sampling import Sampling
 from duologue.lm.speak import speak
 from duologue.lm.speller import SpellerConfig
 from duologue.lm.streams import Layout
@@ -143,6 +144,8 @@ class Curriculum(Settings):
     thinker: ThinkerRecipe
     codec: CodecRecipe
     talker: TalkerRecipe
+    sampling: dict[str, Sampling] = {}
+    """How the streams are sampled while the model talks; those not named take the likeliest token."""
 
 
 def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, float]:
@@ -408,6 +411,7 @@ def _assemble(
             ),
             pacer=PacerConfig(phones=len(corpus.inventory), dim=config.talker.pacer_dim),
             codec=codec.config,
+            sampling=config.sampling,
         ),
         tokenizer,
     )
