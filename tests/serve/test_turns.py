@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from serve.test_sockets import append, client, told
 from systems.simple import Beeper, BeeperConversation, Holder
 from websockets.asyncio.client import ClientConnection
 
-from duologue.audio.resample import resample
+from duologue.audio.files import load
 from duologue.systems.base import Pcm, Reply
+
+QUESTION = Path(__file__).parents[2] / "examples" / "question.wav"
 
 
 class Mute(Beeper):
@@ -36,9 +39,9 @@ async def detect(websocket: ClientConnection, **settings: Any) -> None:
     await told(websocket, "session.updated")
 
 
-async def ask(websocket: ClientConnection, question: np.ndarray) -> None:
-    """Say it, and a second of silence, in pieces."""
-    sound = silence(0.5) + (resample(question, 16000, 24000) * 32767).astype("<i2").tobytes() + silence(1.5)
+async def ask(websocket: ClientConnection) -> None:
+    """Say the question, and silence after it, in pieces."""
+    sound = silence(0.5) + (32767 * load(QUESTION, 24000)).astype("<i2").tobytes() + silence(1.5)
     for start in range(0, len(sound), 4800):
         await websocket.send(append(sound[start : start + 4800]))
 
@@ -52,22 +55,24 @@ async def until(websocket: ClientConnection, kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("end", ["by itself", "cancelled"])
-def test_a_turn_over_a_reply_that_may_not_be_cut_is_answered_after_it(question: np.ndarray, end: str) -> None:
+def test_a_turn_over_a_reply_that_may_not_be_cut_is_answered_after_it(end: str) -> None:
     pytest.importorskip("silero_vad")
     system = Holder()
 
     async def test() -> None:
         async with client(served) as websocket:
             await detect(websocket, interrupt_response=False)
-            await ask(websocket, question)
+            await ask(websocket)
             first = (await told(websocket, "response.created"))["response"]["id"]
             await told(websocket, "response.output_audio.delta")
-            await ask(websocket, question)
+            await ask(websocket)
             events = await until(websocket, "input_audio_buffer.committed")
             if end == "cancelled":
                 await websocket.send('{"type": "response.cancel"}')
-            system.let.set()
+            else:
+                system.let.set()
             events += await until(websocket, "response.done")
+            system.let.set()
             done = events[-1]["response"]
             assert (done["id"], done["status"]) == (first, "completed" if end == "by itself" else "cancelled")
             assert not [event for event in events if event["type"] == "response.created"]
