@@ -36,36 +36,38 @@ config = Curriculum(
     scenes=30_720,
     dictations=21_504,
     dev_scenes=128,
-    # The reply may begin 160 ms after the last sound: less, and closures inside words would look like an end.
-    scene=SceneConfig(hold=0.16, aside_share=0.25, pause_share=0.3, pause=(0.3, 2.0), gap=(0.15, 1.8)),
-    shares=Shares(drills=0.2),
-    revoiced_share=0.2,
+    # The reply may begin 200 ms after the last sound: less, and closures inside words would look like an end.
+    scene=SceneConfig(hold=0.2, aside_share=0.25, pause_share=0.3, pause=(0.3, 2.0), gap=(0.15, 1.8)),
+    shares=Shares(drills=0.35),
+    espeak_share=0.6,
+    revoiced_share=0.3,
     thinker=ThinkerRecipe(
         size=BackboneConfig(
-            temporal=TransformerConfig(dim=384, layers=6, heads=6, window=256),
+            # Half of the heads count words: a sum learned from words in a row is then known at the pace of speech.
+            temporal=TransformerConfig(dim=384, layers=6, heads=6, counting_heads=3, window=256),
             depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
         ),
-        text=LoopConfig(seconds=4500, precision="bf16", validate_every=250, log_every=25),
-        listen=LoopConfig(seconds=8900, precision="bf16", validate_every=400, log_every=25, ema=0.995),
+        text=LoopConfig(seconds=4500, precision="auto", validate_every=250, log_every=25),
+        listen=LoopConfig(seconds=8900, precision="auto", validate_every=400, log_every=25, ema=0.995),
         training=ThinkerTraining(compile=True, muon_lr=4e-3),
         finish=LoopConfig(
             seconds=2000,
             seed=1,  # not the scenes that listening began with, once more
-            precision="bf16",
+            precision="auto",
             validate_every=400,
             log_every=25,
             ema=0.99,
             schedule=Schedule(shape="cosine", warmup=40),
         ),
         finish_training=ThinkerTraining(compile=True, lr=5e-4, muon_lr=1e-3),
-        dictation_share=0.25,
-        text_share=0.4,
+        dictation_share=0.3,
+        text_share=0.25,
     ),
     codec=CodecRecipe(
         size=SpectralConfig(name="box-codec"),
         # No semantic distillation (`semantic` and `teacher` of `CodecTraining`): the box's codec was trained without.
-        whole=LoopConfig(seconds=2100, precision="bf16", validate_every=500, clip=3.0),
-        decoder=LoopConfig(seconds=1200, precision="bf16", validate_every=250, clip=3.0),
+        whole=LoopConfig(seconds=2100, precision="auto", validate_every=500, clip=3.0),
+        decoder=LoopConfig(seconds=1200, precision="auto", validate_every=250, clip=3.0),
         decoder_training=CodecTraining(decoder_only=True, lr=4e-4, adversary_from=0),
     ),
     talker=TalkerRecipe(
@@ -74,7 +76,7 @@ config = Curriculum(
             depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
         ),
         speller=TransformerConfig(dim=128, layers=3, heads=4, window=64),
-        loop=LoopConfig(seconds=1700, precision="bf16", validate_every=300, ema=0.995),
+        loop=LoopConfig(seconds=1700, precision="auto", validate_every=300, ema=0.995),
     ),
 )
 

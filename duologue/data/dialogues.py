@@ -37,7 +37,7 @@ BACKCHANNELS = {  # with the spelling that makes synthesisers say them instead o
     "right": "right",
     "okay": "okay",
 }
-WORD_DELAY = 0.06  # seconds of sound after a word's end before its tokens are asked for
+WORD_DELAY = 0.14  # seconds of sound after a word's end before its tokens are asked for
 FADE = 0.005  # seconds: splices without clicks
 MARGIN = 0.05  # seconds of near-silence kept around a user's turn
 REPLY_MARGIN = 0.02  # seconds of near-silence kept around a reply
@@ -399,8 +399,8 @@ def with_aside(scene: Scene, heard: Pcm, aside: Pcm, rng: np.random.Generator, c
 def frame_labels(scene: Scene, tokenizer: TextTokenizer) -> NDArray[np.int32]:
     """What each step of `scene` is to say: (F, 4) int32 with columns heard, text, speaking, mask.
 
-    heard     each word's tokens, one a frame, from the first step that heard 60 ms beyond it; EOT at the decision;
-              UNK just before the EOT of speech whose words are not to be learned.
+    heard     each word's tokens, one a frame, from the first step that heard `WORD_DELAY` beyond it; EOT at the
+              decision; UNK just before the EOT of speech whose words are not to be learned.
     text      the reply's tokens, one a frame from the decision, then END; CUT where the reply is stopped; `ABSENT`
               in dictation.
     speaking  1 where the system's own reply sounds during the frame.

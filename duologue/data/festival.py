@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def speak(text: str, voice: Voice) -> Spoken:
         if done.returncode or not wave.is_file():
             raise DataError(f"festival cannot say {text!r} as {voice.name}: {done.stderr.strip().splitlines()[-1:]}")
         native, rate = soundfile.read(wave, dtype="float32")
-    segments = [line.split() for line in done.stdout.splitlines() if line.count(" ") == 2]
+    segments = _owned([line.split() for line in done.stdout.splitlines() if line.count(" ") == 2])
     tokens = list(dict.fromkeys(token for name, _, token in segments if name != PAUSE))
     if len(tokens) != len(words):
         raise DataError(f"festival says {text!r} as {len(tokens)} words; write it without digits or signs")
@@ -70,6 +71,14 @@ def speak(text: str, voice: Voice) -> Spoken:
         start = float(end)
     pcm = soxr.resample(native, rate, RATE) * np.float32(voice.volume / 100)
     return assemble(words, pcm, phones)
+
+
+def _owned(segments: list[list[str]]) -> list[list[str]]:
+    """Segments (phone, end, token), where one that the voice puts between words ("0") goes to the word before."""
+    for before, segment in pairwise(segments):
+        if segment[2] == "0" and segment[0] != PAUSE:
+            segment[2] = before[2]
+    return segments
 
 
 @lru_cache(maxsize=65536)

@@ -62,6 +62,11 @@ class Backbone(nn.Module):
         self.layout = layout
         self.config = config
         self._numbers = {stream.name: index for index, stream in enumerate(layout.streams)}
+        # Where each predicted stream stands among what is written in a frame.
+        columns = [stream.name for stream, _ in layout.written]
+        self._columns = {
+            s.name: slice(columns.index(s.name), columns.index(s.name) + s.books) for s in layout.predicted
+        }
         width, depth_width = config.temporal.dim, config.depth.dim
         self.temporal = Transformer(config.temporal)
         self.depth = Transformer(config.depth)
@@ -171,7 +176,7 @@ class Backbone(nn.Module):
                 past = history[stream.name] if history and stream.name in history else streams[stream.name]
                 past = _pad_frames(delay(past, stream), extra - stream.max_delay)
                 inputs[stream.name] = F.pad(past[:, :-1], (0, 0, 1, 0), value=ABSENT)
-        hidden = self.temporal(self.dropout(self.embed(inputs)))
+        hidden = self.temporal(self.dropout(self.embed(inputs)), events=self._events(inputs))
         return hidden, self._depth_logits(hidden, delayed)
 
     def targets(self, streams: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -182,6 +187,18 @@ class Backbone(nn.Module):
             for s in self.layout.learned
             if s.name in streams
         }
+
+    def _events(self, past: Mapping[str, Tensor]) -> Tensor | None:
+        """Where the model wrote something in the frame before, by its tokens `past` (B, F, books) -> (B, F) bool.
+
+        None where nothing it writes has an empty token.
+        """
+        written = [
+            ((past[s.name] != s.pad) & (past[s.name] != ABSENT)).any(-1)
+            for s in self.layout.predicted
+            if s.pad is not None and s.name in past
+        ]
+        return torch.stack(written).any(0) if written else None
 
     def _depth_logits(self, hidden: Tensor, delayed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         batch, frames, _ = hidden.shape
@@ -240,7 +257,8 @@ class Backbone(nn.Module):
             (`ABSENT` while there is none).
         """
         x = self._embed_frame(heard, state, active)
-        hidden = self.temporal.step(x, state.temporal, active)
+        past = {name: state.written[:, None, columns, 0] - 1 for name, columns in self._columns.items()}
+        hidden = self.temporal.step(x, state.temporal, active, self._events(past))
         newest = self._write(hidden[:, 0], state, sampling, forced or {})
         state.written = hold(torch.cat((newest[..., None] + 1, state.written[..., :-1]), dim=-1), state.written, active)
         lag = state.written.shape[-1] - 1

@@ -1,5 +1,8 @@
 """A causal transformer with RoPE, grouped-query attention, RMSNorm, a gated FFN and a sliding window.
 
+Some heads may count events, such as words, instead of positions: to them two words that follow one another are
+neighbours, however many frames lie between.
+
 Streaming keeps the last `window` keys and values of each layer in a ring, so a conversation of any length runs in
 constant memory. Each row of the batch has its own position: rows of different ages share a step.
 """
@@ -29,6 +32,9 @@ class TransformerConfig(BaseModel):
     hidden: int | None = None  # width of the gated FFN; None: 8/3 of dim, which costs what a plain 4x FFN does
     window: int = 256
     rope_base: float = 10_000.0
+    counting_heads: int = 0
+    """So many of the heads, the last ones, measure how far apart two positions are by the events between them instead
+    of by the positions: what they learn where events are dense holds where they are sparse."""
 
     @model_validator(mode="after")
     def _check(self) -> TransformerConfig:
@@ -36,6 +42,9 @@ class TransformerConfig(BaseModel):
             raise ValueError(f"dim {self.dim} must be an even multiple of heads {self.heads}")
         if self.kv_heads is not None and self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
+        group = self.heads // (self.kv_heads or self.heads)
+        if not 0 <= self.counting_heads <= self.heads or self.counting_heads % group:
+            raise ValueError(f"counting_heads {self.counting_heads} must be a multiple of {group}, up to {self.heads}")
         return self
 
     @property
@@ -221,10 +230,11 @@ class Block(nn.Module):
 
 @dataclass
 class TransformerState(State):
-    """Each layer's ring, and each row's age in positions, (B,) int64."""
+    """Each layer's ring, and each row's age in positions and in events, (B,) int64."""
 
     layers: list[AttentionState]
     position: Tensor
+    count: Tensor
 
 
 class Transformer(StreamingModule[TransformerState]):
@@ -232,6 +242,7 @@ class Transformer(StreamingModule[TransformerState]):
 
     frequencies: Tensor
     slots: Tensor
+    counting: Tensor
     cos: Tensor
     sin: Tensor
 
@@ -241,6 +252,9 @@ class Transformer(StreamingModule[TransformerState]):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.register_buffer("frequencies", frequencies(config.head_dim, config.rope_base), persistent=False)
         self.register_buffer("slots", torch.arange(config.window), persistent=False)
+        heads = torch.arange(config.heads) >= config.heads - config.counting_heads
+        keys = heads[:: config.heads // (config.kv_heads or config.heads)]
+        self.register_buffer("counting", torch.cat((heads, keys)), persistent=False)
         cos, sin = rotations(self.slots, self.frequencies)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -251,11 +265,14 @@ class Transformer(StreamingModule[TransformerState]):
                 scale = (2 * config.layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0
                 nn.init.normal_(parameter, std=scale * parameter.shape[1] ** -0.5)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, T, dim); `mask` (T, T) or (B, 1, T, T) bool, true where a query may look, replaces the window."""
+    def forward(self, x: Tensor, mask: Tensor | None = None, events: Tensor | None = None) -> Tensor:
+        """x (B, T, dim); `mask` (T, T) or (B, 1, T, T) bool, true where a query may look, replaces the window.
+
+        `events` (B, T) bool is what the counting heads count: an event lies between the position before and its own.
+        """
         length = x.shape[1]
         positions = torch.arange(length, device=x.device)
-        cos, sin = rotations(positions, self.frequencies)
+        cos, sin = self._rotations(positions, None if events is None else events.cumsum(1)[:, None])
         if mask is None and length > self.config.window:
             distance = positions[:, None] - positions[None, :]
             mask = (distance >= 0) & (distance < self.config.window)
@@ -273,15 +290,31 @@ class Transformer(StreamingModule[TransformerState]):
             )
             for _ in self.blocks
         ]
-        return TransformerState(layers, torch.zeros(batch, dtype=torch.int64, device=device))
+        position, count = torch.zeros(2, batch, dtype=torch.int64, device=device)
+        return TransformerState(layers, position, count)
 
-    def step(self, x: Tensor, state: TransformerState, active: Tensor | None = None) -> Tensor:
-        """The next T positions, x (B, T, dim) -> (B, T, dim)."""
-        return torch.cat([self._step(frame, state, active) for frame in torch.split(x, 1, dim=1)], dim=1)
+    def _rotations(self, positions: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What turns each head's queries and keys at `positions`, and at `counts` of events where a head counts."""
+        if self.config.counting_heads and counts is not None:
+            positions = torch.where(self.counting[:, None], counts, positions)
+        return rotations(positions, self.frequencies)
 
-    def _step(self, x: Tensor, state: TransformerState, active: Tensor | None) -> Tensor:
+    def step(
+        self, x: Tensor, state: TransformerState, active: Tensor | None = None, events: Tensor | None = None
+    ) -> Tensor:
+        """The next T positions, x (B, T, dim) -> (B, T, dim), with their `events` (B, T)."""
+        frames = torch.split(x, 1, dim=1)
+        counted = [None] * len(frames) if events is None else list(events.unbind(1))
+        return torch.cat(
+            [self._step(frame, state, active, event) for frame, event in zip(frames, counted, strict=True)], dim=1
+        )
+
+    def _step(self, x: Tensor, state: TransformerState, active: Tensor | None, event: Tensor | None) -> Tensor:
         window = self.config.window
-        cos, sin = rotations(state.position[:, None, None], self.frequencies)
+        if event is not None:
+            state.count += (event if active is None else event & active).to(state.count.dtype)
+        counts = None if event is None else state.count[:, None, None]
+        cos, sin = self._rotations(state.position[:, None, None], counts)
         slot = state.position % window
         # A slot is filled once the row has reached it; after the first lap all are.
         filled = (self.slots <= state.position[:, None])[:, None, None]

@@ -139,8 +139,10 @@ class Curriculum(Settings):
     dev_scenes: int
     scene: SceneConfig = SceneConfig()
     shares: Shares = Shares()
+    espeak_share: float = 0.75
+    """Share of the synthetic speakers in them whom espeak-ng says, where there are other synthesisers,"""
     revoiced_share: float = 0.0
-    """Share of the speakers in them who get another throat."""
+    """and share of all speakers who get another throat."""
     thinker: ThinkerRecipe
     codec: CodecRecipe
     talker: TalkerRecipe
@@ -269,6 +271,7 @@ def _scenes(
         speech=config.speech,
         shares=shares,
         scene=config.scene,
+        espeak_share=config.espeak_share,
         revoiced_share=config.revoiced_share if split == "train" else 0.0,
         assistant=config.voice,
         codec=codec,

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 from rich.console import Console
 
 from duologue.errors import DuologueError
+from duologue.nn.arithmetic import fast_bf16
 from duologue.train import checkpoint, distributed, run
 from duologue.train.interrupt import Interrupted, StopSignal
 from duologue.train.metrics import MetricsLog, Window
@@ -38,8 +39,9 @@ class LoopConfig(BaseModel):
     clip: PositiveFloat | None = 1.0
     """Largest gradient norm of one optimiser's parameters."""
     schedule: Schedule = Field(default_factory=Schedule)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 runs the forward pass under autocast; weights and optimisers stay in fp32."""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """bf16 runs the forward pass under autocast; weights and optimisers stay in fp32. auto: where the machine
+    multiplies faster in bf16."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the averaged weights, which then are validated and shipped."""
     nonfinite_limit: PositiveInt = 10
@@ -130,7 +132,7 @@ class _Loop:
             accumulate=config.accumulate,
             clip=config.clip,
             schedule=config.schedule,
-            bf16=config.precision == "bf16",
+            bf16=config.precision == "bf16" or (config.precision == "auto" and fast_bf16(self.device)),
         )
         self.ema = Ema(task.modules, config.ema) if config.ema is not None else None
         self.log: MetricsLog | None = None

@@ -11,6 +11,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 from torch import Tensor, nn
 
+from duologue.train.muon import Muon
+
 
 class Schedule(BaseModel):
     """How the learning rate moves over a run, as a factor on each optimiser's own rate.
@@ -84,9 +86,8 @@ def optimizer_for(
 ) -> torch.optim.Optimizer:
     """Make the optimiser for all parameters of `module` that want gradients.
 
-    AdamW (Loshchilov and Hutter 2019) by itself or, where `muon_lr` is given, with Muon (Jordan et al. 2024) for the
-    weights of hidden linear layers, its update scaled to AdamW's RMS (Liu et al. 2025), so that both rates are of one
-    magnitude. Weight decay leaves out vectors, embeddings and heads.
+    AdamW (Loshchilov and Hutter 2019) by itself or, where `muon_lr` is given, with Muon for the weights of hidden
+    linear layers; both rates are of one magnitude. Weight decay leaves out vectors, embeddings and heads.
 
     Args:
         lr: AdamW's rate.
@@ -112,8 +113,7 @@ def optimizer_for(
     adamw = [torch.optim.AdamW(groups, lr=lr, betas=betas)] if groups else []
     if muon_lr is None or not hidden:
         return adamw[0] if adamw else torch.optim.AdamW(hidden, lr=lr, betas=betas)
-    muon = torch.optim.Muon(hidden, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-    return Joined([*adamw, muon])
+    return Joined([*adamw, Muon(hidden, muon_lr, weight_decay)])
 
 
 class Ema:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from duologue.train.muon import Muon, orthogonal
 from duologue.train.optim import Ema, Joined, Schedule, optimizer_for
 
 
@@ -67,6 +68,29 @@ def test_muon_learns_and_its_state_comes_back() -> None:
     learn(second, 3)
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (20, 5), (5, 20)])
+def test_muon_steps_as_pytorchs_own_does(shape: tuple[int, int]) -> None:
+    """Which computes in bfloat16 everywhere, so only as far as that goes."""
+    torch.manual_seed(1)
+    start = torch.randn(shape)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    own = Muon([ours], 0.01, 0.1)
+    reference = torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        own.step()
+        reference.step()
+    assert torch.allclose(ours - start, theirs - start, atol=2e-3)
+    assert (ours - start).abs().mean() > 3e-3
+
+
+def test_an_orthogonal_matrix_has_singular_values_near_one() -> None:
+    torch.manual_seed(2)
+    values = torch.linalg.svdvals(orthogonal(torch.randn(30, 12)))
+    assert values.min() > 0.6 and values.max() < 1.3
 
 
 @given(st.sampled_from(["wsd", "cosine", "constant"]), st.integers(0, 50), st.floats(0, 1), st.floats(0.01, 1))

@@ -109,8 +109,8 @@ def answer(user: str, history: Sequence[Exchange] = ()) -> str:
     return understand(user, history).reply
 
 
-def vocabulary() -> list[str]:
-    """Every word that may occur in a sentence or in a reply, sorted."""
+@cache
+def _vocabulary() -> tuple[str, ...]:
     found = politeness.words() | unknown.vocabulary() | numbers.WORDS | set(unknown.REPLY.reply.split())
     rng = np.random.default_rng(0)
     for intent in REQUESTS:
@@ -120,7 +120,12 @@ def vocabulary() -> list[str]:
         for values in fillings:
             said = None if values is None else intent.respond(values, None)
             found |= set(said.reply.split()) if said else set()
-    return sorted(found)
+    return tuple(sorted(found))
+
+
+def vocabulary() -> list[str]:
+    """Every word that may occur in a sentence or in a reply, sorted."""
+    return list(_vocabulary())
 
 
 _Candidate = tuple[Intent, str, re.Pattern[str]]

@@ -8,7 +8,7 @@ from duologue.data.domain.dialogue import sample, understand
 from duologue.data.domain.intents import Exchange
 from duologue.data.domain.splits import Split
 
-DRILLS: dict[str, float] = {"plus": 0.33, "minus": 0.33, "times": 0.08, "repeat": 0.06, "context": 0.20}
+DRILLS: dict[str, float] = {"plus": 0.27, "minus": 0.27, "times": 0.08, "repeat": 0.20, "context": 0.18}
 """Shares of the categories."""
 
 
