@@ -18,8 +18,8 @@ pytest.importorskip("espeakng_loader", reason="needs the extra synth")
 ROOT = Path(__file__).parent.parent
 
 
-def train(out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "duologue.cli", "train", "recipes/tiny.py", *settings, "--out", str(out)]
+def train(out: Path, *settings: str, recipe: str = "tiny") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "duologue.cli", "train", f"recipes/{recipe}.py", *settings, "--out", str(out)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
@@ -105,6 +105,24 @@ def test_a_finished_run_is_not_done_again(run: Path) -> None:
     assert train(run).returncode == 0
     assert (run / "model" / "model.safetensors").read_bytes() == weights
     assert len((run / "text" / "metrics.jsonl").read_text().splitlines()) == lines
+
+
+def test_a_model_listens_further_and_keeps_all_but_its_thinker(run: Path, tmp_path: Path) -> None:
+    from duologue.lm.model import SpeechLM
+
+    settings = ("speech=none", "scenes=4", "dictations=2", "dev_scenes=2", "workers=1", "mix.rows=4", "mix.frames=160")
+    voice = ("voice.engine=espeak", "voice.name=en-us", f"model={run / 'model'}", "loop.steps=2")
+    done = train(tmp_path, *settings, *voice, recipe="further")
+    assert done.returncode == 0, done.stderr
+    before, after = (SpeechLM.load(folder / "model").state_dict() for folder in (run, tmp_path))
+    changed = {name.partition(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"thinker"}
+
+
+def test_a_model_that_speaks_in_another_voice_is_not_taken_further(run: Path, tmp_path: Path) -> None:
+    done = train(tmp_path, f"model={run / 'model'}", recipe="further")
+    assert done.returncode == 1
+    assert "voice.name" in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_setting_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ class _Mark(NamedTuple):
     name: str
 
 
+_DEADLY = {"Demonic"}
+"""Variants whose wide melody makes some sentences, always the same ones, end the process."""
+
+
 @lru_cache(maxsize=1)
 def _paths() -> tuple[str, str]:
     """The library and its data.
@@ -106,7 +110,7 @@ def names() -> list[str]:
         return []
     # The Shavian accent reads another alphabet.
     accents = sorted(p.name.lower() for p in (data / "lang" / "gmw").glob("en*") if p.name != "en-Shaw")
-    variants = sorted(path.name for path in (data / "voices" / "!v").iterdir())
+    variants = sorted({path.name for path in (data / "voices" / "!v").iterdir()} - _DEADLY)
     return [accent + variant for accent in accents for variant in ("", *(f"+{name}" for name in variants))]
 
 

@@ -132,8 +132,10 @@ class SpeechLM(nn.Module):
         write_text(folder / "config.json", self.config.model_dump_json(indent=1, exclude_defaults=True) + "\n")
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> SpeechLM:
+    def load(cls, folder: str | os.PathLike[str], *, trainable: bool = False) -> SpeechLM:
         """The model in `folder`, in evaluation mode: what was packed as int8 stays so, all else is float32.
+
+        Where it is to be `trainable` all of it is float32.
 
         Raises:
             ModelError: a file is missing, truncated, or does not fit the others.
@@ -153,7 +155,10 @@ class SpeechLM(nn.Module):
         model = cls(config, TextTokenizer.load(folder / "tokenizer.json"))
         weights = folder / "model.safetensors"
         read_weights(weights, model)
-        model.eval().requires_grad_(False)
+        model.eval()
+        if trainable:
+            return model
+        model.requires_grad_(False)
         if holds_int8(weights):
             keep_int8(model.thinker)
             keep_int8(model.talker)

@@ -6,28 +6,25 @@ where it was stopped. A recipe (`recipes/`) is nothing but the values of a `Curr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from rich.console import Console
 
 from duologue.atomic import write_text
 from duologue.codec.spectral import SpectralCodec, SpectralConfig
 from duologue.data import domain
 from duologue.data.codes import codes_a_frame
-from duologue.data.dialogues import SceneConfig
-from duologue.data.domain import Exchange
 from duologue.data.labels import phone_inventory, phone_labels
 from duologue.data.manifest import Entry, Manifest, read
-from duologue.data.prepare import PrepareConfig, SceneShards, Shares, dictionary_phones, prepare, train_tokenizer
+from duologue.data.prepare import dictionary_phones, train_tokenizer
 from duologue.data.sources import trained_on
 from duologue.data.splits import Split, speaker_split, voice_split
 from duologue.data.synthesize import Line, Voice, random_voice, synthesize
-from duologue.eval.free_run import free_run, summarise, turns_of
 from duologue.eval.metrics import word_errors
 from duologue.eval.recognize import domain_recognizer
 from duologue.lm.backbone import Backbone, BackboneConfig
@@ -39,12 +36,19 @@ from duologue.lm.speller import SpellerConfig
 from duologue.lm.streams import Layout
 from duologue.lm.text import TextTokenizer
 from duologue.nn.transformer import TransformerConfig
-from duologue.nn.weights import pack, unpack
 from duologue.train import checkpoint, distributed
 from duologue.train.codec import CodecTask, CodecTraining, FrameLabels
+from duologue.train.listening import (
+    DENSE,
+    ListenRecipe,
+    ScenesRecipe,
+    Settings,
+    evaluate_text,
+    keep_ears,
+    listening,
+    text_sources,
+)
 from duologue.train.loop import LoopConfig, train
-from duologue.train.mixtures import Scenes, Source, TextDialogues
-from duologue.train.perturb import Perturbation
 from duologue.train.progress import counting
 from duologue.train.talker import Example, TalkerTask, TalkerTraining
 from duologue.train.thinker import ThinkerTask, ThinkerTraining
@@ -52,14 +56,6 @@ from duologue.train.voice import VoiceCorpus, encode_voice, practice_lines, say_
 
 SENTENCE = 32_000
 """A recording of more samples than this, two seconds, is taken for a sentence, a shorter one for a word."""
-
-
-class Settings(BaseModel):
-    """Base of the curriculum's parts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 MADE = "made.json"
 
 
@@ -72,8 +68,8 @@ class Made(Settings):
     trained_on: tuple[str, ...]
 
 
-class ThinkerRecipe(Settings):
-    """The thinker's size and its stages, each over batches of `rows` times `frames`."""
+class ThinkerRecipe(ListenRecipe):
+    """The thinker's size and its stages."""
 
     size: BackboneConfig
     hears: Literal["features", "codes", "both"] = "features"
@@ -86,16 +82,6 @@ class ThinkerRecipe(Settings):
     finish: LoopConfig | None = None
     """Listening once more, at the rates of `finish_training`; None: not."""
     finish_training: ThinkerTraining = ThinkerTraining(lr=5e-4, muon_lr=1e-3)
-    perturbation: Perturbation | None = Perturbation()
-    """New voices and microphones made of the prepared scenes while it listens."""
-    rows: int = 12
-    frames: int = 256
-    dictation_share: float = 0.4
-    """Share of the steps that take down dictation while listening is learned: words that nothing but sound tells."""
-    text_share: float = 0.2
-    """Share of text-only steps while listening is learned, so that the answers are not forgotten."""
-    drill_share: float = 0.6
-    """Share of the text-only steps that practise arithmetic and repeating, without conversation around them."""
 
 
 class CodecRecipe(Settings):
@@ -122,31 +108,14 @@ class TalkerRecipe(Settings):
     passes: int = 5
 
 
-class Curriculum(Settings):
+class Curriculum(ScenesRecipe):
     """A whole model, from nothing."""
 
     name: str
-    seed: int = 0
-    voice: Voice
-    """The assistant's voice, always the same."""
-    speech: Path | None = None
-    """A folder of real recordings; without it everything is synthetic."""
-    workers: int = 2
-    scenes: int
-    """Scenes of conversation to listen to,"""
-    dictations: int
-    """and scenes of dictation."""
-    dev_scenes: int
-    scene: SceneConfig = SceneConfig()
-    shares: Shares = Shares()
-    espeak_share: float = 0.75
-    """Share of the synthetic speakers in them whom espeak-ng says, where there are other synthesisers,"""
-    revoiced_share: float = 0.0
-    """and share of all speakers who get another throat."""
     thinker: ThinkerRecipe
     codec: CodecRecipe
     talker: TalkerRecipe
-    sampling: dict[str, Sampling] = {}
+    sampling: dict[str, Sampling] = Field(default_factory=dict)
     """How the streams are sampled while the model talks; those not named take the likeliest token."""
 
 
@@ -182,103 +151,11 @@ def run(config: Curriculum, folder: Path, console: Console | None) -> dict[str, 
 # ---- the thinker ------------------------------------------------------------------------------------------------
 
 
-def _drill(rng: np.random.Generator) -> Sequence[Exchange]:
-    return domain.drill(rng, "train")
-
-
-def _draw(rng: np.random.Generator) -> Sequence[Exchange]:
-    return domain.dialogue(rng, "train", int(rng.integers(1, 6)))
-
-
-DENSE = (0.0,)
-"""Empty frames between the words of a drill while it is learned,"""
-SPOKEN = (0.0, 2.0, 4.0, 6.0)
-"""and while listening is: a spoken word takes four or five. Sums that were known in 98 of 100 cases word upon word were
-known in 70 at the pace of speech, for nothing but the distance of their words."""
-
-
-def _texts(
-    recipe: ThinkerRecipe, tokenizer: TextTokenizer, share: float, stretches: Sequence[float]
-) -> dict[str, tuple[Source, float]]:
-    """Sources of text that together make up `share` of the steps."""
-    talk = TextDialogues(_draw, tokenizer, recipe.rows, recipe.frames)
-    drills = TextDialogues(_drill, tokenizer, recipe.rows, recipe.frames, stretches)
-    return {"text": (talk, share * (1 - recipe.drill_share)), "drills": (drills, share * recipe.drill_share)}
-
-
-def text_batches(tokenizer: TextTokenizer, split: domain.Split, rows: int, frames: int) -> dict[str, dict[str, Any]]:
-    """Fixed batches to judge by: whole conversations, operand pairs and wordings that training never sees."""
-    rng = np.random.default_rng(1)
-    draws: dict[str, Callable[[np.random.Generator], Sequence[Exchange]]] = {
-        "talk": lambda rng: domain.dialogue(rng, split, int(rng.integers(1, 6))),
-        "content": lambda rng: [domain.sample(rng, split, held="content")],
-        "wording": lambda rng: [domain.sample(rng, split, held="wording")],
-    }
-    return {name: TextDialogues(draw, tokenizer, rows, frames).batch(rng) for name, draw in draws.items()}
-
-
-def evaluate_text(model: Backbone, tokenizer: TextTokenizer) -> dict[str, float]:
-    """Share of answers that are right, word for word, from given words."""
-    return {
-        f"text/{name}": summarise(turns_of(batch, free_run(model, batch), tokenizer)).get("replies_right", 0.0)
-        for name, batch in text_batches(tokenizer, "dev", 24, 160).items()
-    }
-
-
-def evaluate_listening(model: Backbone, tokenizer: TextTokenizer, scenes: Scenes, count: int = 96) -> dict[str, float]:
-    """Words heard and answers right in held-out scenes."""
-    batch = scenes.collate([[index] for index in range(min(count, len(scenes.shards)))])
-    return summarise(turns_of(batch, free_run(model, batch), tokenizer))
-
-
 def _layout(config: Curriculum, tokenizer: TextTokenizer, codec: SpectralCodec) -> Layout:
     hears = config.thinker.hears
     codes = None if hears == "features" else (codes_a_frame(codec), codec.card.cardinality)
     phones = len(dictionary_phones(config.voice)) if config.thinker.phones else 0
     return thinker_layout(len(tokenizer), features=hears != "codes", user_codes=codes, phones=phones)
-
-
-def _ears(config: Curriculum, codec: SpectralCodec, folder: Path) -> Path | None:
-    """The folder of the codec that scenes are encoded with; None where no codes are heard."""
-    if config.thinker.hears == "features":
-        return None
-    # The precision of a packed model: it must hear the very codes that were trained on.
-    codec.load_state_dict(unpack(pack(codec.state_dict(), ())))
-    if distributed.world().first:  # the others wait for the scenes that are made with it
-        codec.save(folder / "ears")
-    return folder / "ears"
-
-
-DICTATION = Shares(dialogue=0, words=0, unknown=0, silence=0, dictation=1)
-
-
-def _scenes(
-    config: Curriculum,
-    folder: Path,
-    codec: Path | None,
-    split: domain.Split,
-    count: int,
-    shares: Shares,
-    console: Console | None,
-) -> SceneShards:
-    name = f"{'dictation' if shares == DICTATION else 'scenes'}-{split}"
-    settings = PrepareConfig(
-        folder=folder / name,
-        tokenizer=folder / "tokenizer.json",
-        scenes=count,
-        seed=config.seed,
-        split=split,
-        speech=config.speech,
-        shares=shares,
-        scene=config.scene,
-        espeak_share=config.espeak_share,
-        revoiced_share=config.revoiced_share if split == "train" else 0.0,
-        assistant=config.voice,
-        codec=codec,
-        workers=config.workers,
-    )
-    with distributed.first_alone(), counting(name, "scenes", console) as report:
-        return prepare(settings, report)
 
 
 def _thinker(
@@ -293,26 +170,12 @@ def _thinker(
     recipe = config.thinker
     torch.manual_seed(config.seed)
     model = Backbone(_layout(config, tokenizer, codec), recipe.size)
-    texts = _texts(recipe, tokenizer, 1.0, DENSE)
+    texts = text_sources(recipe, tokenizer, 1.0, DENSE)
     task = ThinkerTask(model, texts, recipe.training, lambda model: evaluate_text(model, tokenizer))
     train(task, recipe.text, folder / "text", console=console, recipe=record)
     checkpoint.load_weights(model, folder / "text")
-    ears = _ears(config, codec, folder)
-    rendered = _scenes(config, folder, ears, "train", config.scenes, config.shares, console)
-    scenes = Scenes(rendered, recipe.rows, recipe.frames, recipe.perturbation)
-    dictated = _scenes(config, folder, ears, "train", config.dictations, DICTATION, console)
-    dictation = Scenes(dictated, recipe.rows, recipe.frames, recipe.perturbation)
-    held = _scenes(config, folder, ears, "dev", config.dev_scenes, config.shares, console)
-    held_out = Scenes(held, recipe.rows, recipe.frames)
-    sources: dict[str, tuple[Source, float]] = {
-        "scenes": (scenes, 1 - recipe.dictation_share - recipe.text_share),
-        "dictation": (dictation, recipe.dictation_share),
-        **_texts(recipe, tokenizer, recipe.text_share, SPOKEN),
-    }
-
-    def evaluate(model: Backbone) -> dict[str, float]:
-        return evaluate_listening(model, tokenizer, held_out) | evaluate_text(model, tokenizer)
-
+    ears = None if recipe.hears == "features" else keep_ears(codec, folder)
+    sources, evaluate = listening(config, recipe, tokenizer, folder, ears, console)
     task = ThinkerTask(model, sources, recipe.training, evaluate)
     done = train(task, recipe.listen, folder / "listen", console=console, recipe=record)
     checkpoint.load_weights(model, folder / "listen")

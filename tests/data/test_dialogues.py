@@ -17,6 +17,7 @@ from duologue.data.dialogues import (
     MASK,
     SPEAKING,
     TEXT,
+    WORD_DELAY,
     Scene,
     SceneConfig,
     Turn,
@@ -136,8 +137,8 @@ def test_words_come_once_they_are_heard(tokenizer: TextTokenizer) -> None:
     for word, _, end in scene.words:
         first = tokenizer.encode(word)[0]
         at = int(np.flatnonzero(heard[at:] == first)[0]) + at
-        assert (at + 1) * 0.08 >= end + 0.06 - 1e-6
-        assert at == step_at(end + 0.06) or heard[at - 1] != PAD
+        assert (at + 1) * 0.08 >= end + WORD_DELAY - 1e-6
+        assert at == step_at(end + WORD_DELAY) or heard[at - 1] != PAD
         at += 1
 
 

@@ -68,6 +68,17 @@ def test_words_and_phones_fit_the_sound(engine: Engine) -> None:
         _check(speak(text, voice), text)
 
 
+def test_a_phone_that_festival_puts_between_words_is_no_word_of_its_own() -> None:
+    _needs("festival")
+    for voice in voices("festival"):
+        _check(speak("count the numbers up to six", voice), "count the numbers up to six")
+
+
+def test_variants_that_end_the_process_are_not_offered() -> None:
+    _needs("espeak")
+    assert not [voice.name for voice in voices("espeak") if voice.name.endswith("+Demonic")]
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_words_lie_where_they_sound(engine: Engine) -> None:
     """The long pause that a comma makes lies between the words beside it and in none."""
@@ -80,7 +91,7 @@ def test_words_lie_where_they_sound(engine: Engine) -> None:
 
 def test_equal_arguments_give_equal_samples_whatever_was_said_before() -> None:
     _needs("espeak")
-    for name in ("en-us+f4", "en+whisper", "en-gb-scotland+klatt3", "en-029+Demonic"):
+    for name in ("en-us+f4", "en+whisper", "en-gb-scotland+klatt3", "en-029+croak"):
         voice = Voice(engine="espeak", name=name)
         first = speak("hello there", voice)
         speak("something else that moves the flutter", voice)
