@@ -14,7 +14,7 @@ def fast_bf16(device: torch.device) -> bool:
         # PyTorch has no public question for this; where it cannot be asked, float32 is never wrong.
         asked = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
         return any(bool(ask()) for ask in asked if ask is not None)
-    return device.type != "cuda" or torch.cuda.is_bf16_supported()
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def flush_denormals() -> None:

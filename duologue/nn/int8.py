@@ -1,9 +1,10 @@
 """Layers whose weights stay int8 in memory, as they are stored in a packed model.
 
 A step multiplies a few vectors by every matrix of the model, so its time is that of reading the weights: a byte each
-instead of four makes it two to four times faster. From `MANY` vectors on it is the arithmetic that takes the time, and
-a kernel for matrices is up to twice as fast, with the same values kept in bfloat16 as well. Either multiplies in
-bfloat16 and adds up in float32, row by row, so that what is in one row is never in another's rounding.
+instead of four makes it two to four times faster. From some number of vectors on it is the arithmetic that takes the
+time, and a kernel for matrices is up to twice as fast: with the same values kept in bfloat16 as well where the machine
+multiplies those, in float32 elsewhere. Each multiplies vectors in bfloat16 and adds up in float32, row by row, so that
+what is in one row is never in another's rounding.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from duologue.nn.arithmetic import fast_bf16
 from duologue.nn.embedding import TiedEmbedding
 
 SMALLEST = 16_384  # weights below which int8 saves nothing worth an error
 MANY = 6  # vectors
+MANY_FLOAT32 = 16  # vectors, where products of bfloat16 would have to be emulated
 STRIDE = 8  # that kernel is given a multiple of so many: oneDNN makes and keeps code for each number
 LANES = 32  # the kernel reads so many inputs at once, and past the end of a row of any other length
 
@@ -36,6 +39,8 @@ class _Int8(nn.Module):
 
     scale: Tensor
     ones: Tensor
+    _tiles: Tensor | None
+    _floats: Tensor | None
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -47,9 +52,11 @@ class _Int8(nn.Module):
         self._tile(values)
 
     def _tile(self, values: Tensor) -> None:
-        """Keep the values in bfloat16 too, exactly, in the order that oneDNN wants; not where there is neither."""
-        self._tiles: Tensor | None = None
-        if hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported") and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        """Keep the values once more, exactly, for the kernel that serves many vectors."""
+        self._tiles = self._floats = None
+        if not fast_bf16(values.device):
+            self._floats = values.float()
+        elif torch.ops.mkldnn._is_mkldnn_bf16_supported():
             self._tiles = torch.ops.mkldnn._reorder_linear_weight(values.bfloat16(), MANY)
 
     def _times(self, x: Tensor) -> Tensor:
@@ -58,6 +65,8 @@ class _Int8(nn.Module):
         if self._tiles is not None and len(flat) >= MANY:
             padded = F.pad(flat, (0, 0, 0, -len(flat) % STRIDE))
             y: Tensor = torch.ops.mkldnn._linear_pointwise(padded, self._tiles, None, "none", [], "")[: len(flat)]
+        elif self._floats is not None and len(flat) >= MANY_FLOAT32:
+            y = F.linear(flat.float(), self._floats)
         else:
             y = torch._weight_int8pack_mm(flat, self.weight, self.ones)
         return (y * self.scale).view(*x.shape[:-1], -1)

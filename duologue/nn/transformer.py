@@ -52,6 +52,11 @@ class TransformerConfig(BaseModel):
         return self.dim // self.heads
 
 
+def as_type(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x.to(dtype)`, without asking PyTorch where that changes nothing: a step would ask hundreds of times."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 class RMSNorm(nn.Module):
     """Root-mean-square norm (Zhang and Sennrich, 2019) over the last dimension, computed in float32.
 
@@ -64,8 +69,9 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x.float()
-        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight).to(x.dtype)
+        y = as_type(x, torch.float32)
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight
+        return as_type(y, x.dtype)
 
 
 def frequencies(head_dim: int, base: float) -> Tensor:
@@ -82,8 +88,8 @@ def rotations(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate pairs of channels of x (B, H, T, D), d and d + D / 2, by `rotations` that broadcast to it."""
-    y = x.float()
-    return torch.addcmul(y * cos, y.roll(y.shape[-1] // 2, -1), sin).to(x.dtype)
+    y = as_type(x, torch.float32)
+    return as_type(torch.addcmul(y * cos, y.roll(y.shape[-1] // 2, -1), sin), x.dtype)
 
 
 @dataclass
@@ -180,7 +186,7 @@ class Attention(nn.Module):
         query, key, value = self._project(x, cos, sin)
         places = state.places
         for ring, new in ((state.keys, key), (state.values, value)):
-            kept = new[:, :, 0].to(ring.dtype)
+            kept = as_type(new[:, :, 0], ring.dtype)
             ring[places, :, slot] = kept if active is None else hold(kept, ring[places, :, slot], active)
         parts: list[Tensor] = []
         done = 0
@@ -202,10 +208,10 @@ class Attention(nn.Module):
         Written out, since PyTorch's own takes half as long again for a single query of many rows.
         """
         grouped = query.reshape(len(query), self.kv_heads, -1, self.config.head_dim)
-        scores = torch.matmul(grouped * self.config.head_dim**-0.5, keys.to(query.dtype).transpose(-1, -2))
+        scores = torch.matmul(grouped * self.config.head_dim**-0.5, as_type(keys, query.dtype).transpose(-1, -2))
         if mask is not None:
             scores = scores + mask
-        return torch.matmul(scores.softmax(-1), values.to(query.dtype)).reshape(len(query), 1, -1)
+        return torch.matmul(scores.softmax(-1), as_type(values, query.dtype)).reshape(len(query), 1, -1)
 
 
 class Block(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from duologue.nn.embedding import TiedEmbedding
-from duologue.nn.int8 import MANY, SMALLEST, Int8Linear, Int8TiedEmbedding, keep_int8, to_int8
+from duologue.nn.int8 import MANY, MANY_FLOAT32, SMALLEST, Int8Linear, Int8TiedEmbedding, keep_int8, to_int8
 from duologue.nn.weights import pack, unpack
 
 
@@ -21,6 +21,12 @@ def rounded(linear: nn.Linear, x: Tensor) -> Tensor:
     weight, scale = to_int8(linear.weight.detach())
     y = x.double() @ (weight.double() * scale.double()).t()
     return y if linear.bias is None else y + linear.bias.double()
+
+
+@pytest.fixture(params=[True, False], ids=["bf16", "fp32"], autouse=True)
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that multiplies in bfloat16, and one that does not: every machine can do as either does."""
+    monkeypatch.setattr("duologue.nn.int8.fast_bf16", lambda device: request.param)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -40,7 +46,7 @@ def test_leading_dimensions_stay() -> None:
     assert torch.equal(Int8Linear(linear)(x)[1, 3], Int8Linear(linear)(x[1, 3]))
 
 
-@pytest.mark.parametrize("rows", [MANY - 1, MANY, 24])
+@pytest.mark.parametrize("rows", [MANY - 1, MANY, MANY_FLOAT32 - 1, MANY_FLOAT32, 24])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_row_does_not_depend_on_its_neighbours(seed: int, rows: int) -> None:
     random = torch.Generator().manual_seed(seed)
