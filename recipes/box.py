@@ -60,8 +60,8 @@ config = Curriculum(
             schedule=Schedule(shape="cosine", warmup=40),
         ),
         finish_training=ThinkerTraining(compile=True, lr=5e-4, muon_lr=1e-3),
-        dictation_share=0.3,
-        text_share=0.25,
+        dictation_share=0.25,
+        text_share=0.4,
     ),
     codec=CodecRecipe(
         size=SpectralConfig(name="box-codec"),

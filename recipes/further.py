@@ -36,16 +36,16 @@ config = Further(
     shares=Shares(drills=0.35),
     espeak_share=0.6,
     revoiced_share=0.3,
-    mix=ListenRecipe(rows=16, dictation_share=0.3, text_share=0.25),
+    mix=ListenRecipe(rows=16, dictation_share=0.25, text_share=0.4),
     loop=LoopConfig(
         seconds=4800,
         precision="auto",
         validate_every=350,
         log_every=10,
-        ema=0.99,
-        schedule=Schedule(warmup=60, decay=0.4),
+        ema=0.98,
+        schedule=Schedule(shape="cosine", warmup=10),
     ),
-    training=ThinkerTraining(muon_lr=2.5e-3, lr=1.25e-3),
+    training=ThinkerTraining(muon_lr=1.2e-3, lr=6e-4),  # more would make it forget how it heard
 )
 
 

@@ -52,7 +52,7 @@ def test_every_stage_has_learned_something(run: Path) -> None:
 
 
 def test_every_stage_records_what_it_was_trained_on(run: Path) -> None:
-    heard = {"scenes", "dictation", "text", "drills"}
+    heard = {"scenes", "dictation", "text", "drills", "text_over_sound", "drills_over_sound"}
     sources = {
         "codec": {"assistant", "synthetic"},
         "decoder": {"assistant", "synthetic"},

@@ -37,7 +37,7 @@ BACKCHANNELS = {  # with the spelling that makes synthesisers say them instead o
     "right": "right",
     "okay": "okay",
 }
-WORD_DELAY = 0.14  # seconds of sound after a word's end before its tokens are asked for
+WORD_DELAY = 0.06  # seconds of sound after a word's end before its tokens are asked for
 FADE = 0.005  # seconds: splices without clicks
 MARGIN = 0.05  # seconds of near-silence kept around a user's turn
 REPLY_MARGIN = 0.02  # seconds of near-silence kept around a reply

@@ -24,7 +24,7 @@ from duologue.lm.backbone import Backbone
 from duologue.lm.text import TextTokenizer
 from duologue.nn.weights import pack, unpack
 from duologue.train import distributed
-from duologue.train.mixtures import Scenes, Source, TextDialogues
+from duologue.train.mixtures import Scenes, Source, TextDialogues, TextOverSound
 from duologue.train.perturb import Perturbation
 from duologue.train.progress import counting
 
@@ -79,6 +79,8 @@ class ListenRecipe(Settings):
     """Share of text-only steps while listening is learned, so that the answers are not forgotten."""
     drill_share: float = 0.6
     """Share of the text-only steps that practise arithmetic and repeating, without conversation around them."""
+    over_sound_share: float = 0.7
+    """Share of the text-only steps, while listening is learned, over sound that has nothing to do with their words."""
 
 
 def _drill(rng: np.random.Generator) -> Sequence[Exchange]:
@@ -89,7 +91,9 @@ def _draw(rng: np.random.Generator) -> Sequence[Exchange]:
     return domain.dialogue(rng, "train", int(rng.integers(1, 6)))
 
 
-def text_sources(recipe: ListenRecipe, tokenizer: TextTokenizer, share: float, stretches: Sequence[float]) -> Sources:
+def text_sources(
+    recipe: ListenRecipe, tokenizer: TextTokenizer, share: float, stretches: Sequence[float]
+) -> dict[str, tuple[TextDialogues, float]]:
     """Sources of text that together make up `share` of the steps; `stretches` lie between the words of the drills."""
     talk = TextDialogues(_draw, tokenizer, recipe.rows, recipe.frames)
     drills = TextDialogues(_drill, tokenizer, recipe.rows, recipe.frames, stretches)
@@ -113,14 +117,14 @@ def listening(
     dictated = _render(scenes, folder, ears, "train", scenes.dictations, DICTATION, console)
     held = _render(scenes, folder, ears, "dev", scenes.dev_scenes, scenes.shares, console)
     held_out = Scenes(held, recipe.rows, recipe.frames)
+    heard = Scenes(rendered, recipe.rows, recipe.frames, recipe.perturbation)
     sources: Sources = {
-        "scenes": (
-            Scenes(rendered, recipe.rows, recipe.frames, recipe.perturbation),
-            1 - recipe.dictation_share - recipe.text_share,
-        ),
+        "scenes": (heard, 1 - recipe.dictation_share - recipe.text_share),
         "dictation": (Scenes(dictated, recipe.rows, recipe.frames, recipe.perturbation), recipe.dictation_share),
-        **text_sources(recipe, tokenizer, recipe.text_share, SPOKEN),
     }
+    over = recipe.over_sound_share
+    for name, (text, share) in text_sources(recipe, tokenizer, recipe.text_share, SPOKEN).items():
+        sources |= {name: (text, share * (1 - over)), f"{name}_over_sound": (TextOverSound(text, heard), share * over)}
     return sources, lambda model: evaluate_listening(model, tokenizer, held_out) | evaluate_text(model, tokenizer)
 
 

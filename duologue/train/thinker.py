@@ -68,15 +68,16 @@ class ThinkerTask(Task):
         names = list(self.sources)
         shares = np.array([share for _, share in self.sources.values()])
         name = names[rng.choice(len(names), p=shares / shares.sum())]
-        batch = {key: value.to(self.device) for key, value in self.sources[name][0].batch(rng).items()}
+        source = self.sources[name][0]
+        batch = {key: value.to(self.device) for key, value in source.batch(rng).items()}
         for stream in self.model.layout.learned:  # what a source does not tell is absent, and not learned from it
             if stream.name not in batch:
                 batch[stream.name] = torch.full((*batch["text"].shape[:2], stream.books), ABSENT, device=self.device)
         history = self._noised(batch, rng)
         _, logits = self._run(batch, history)
         parts = next_token_loss(self.model.layout, logits, self.model.targets(batch))
-        if "user" not in batch and "user_codes" not in batch:
-            parts.pop("heard", None)  # without sound, which words the user says cannot be known
+        if not source.listens:
+            parts.pop("heard", None)
         frames = next(iter(parts.values())).new_tensor(batch["text"].numel()).item()
         self.metrics |= {f"{name}/{stream}": loss.item() for stream, loss in parts.items()} | {"frames": frames}
         yield "model", torch.stack(list(parts.values())).sum()
