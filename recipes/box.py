@@ -43,7 +43,7 @@ config = Curriculum(
     revoiced_share=0.3,
     thinker=ThinkerRecipe(
         size=BackboneConfig(
-            # Half of the heads count words: a sum learned from words in a row is then known at the pace of speech.
+            # Half of the heads count words, to whom distances are the same in a row and at the pace of speech.
             temporal=TransformerConfig(dim=384, layers=6, heads=6, counting_heads=3, window=256),
             depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
         ),

@@ -33,8 +33,8 @@ Sources = dict[str, tuple[Source, float]]
 DENSE = (0.0,)
 """Empty frames between the words of a drill while it is learned,"""
 SPOKEN = (0.0, 2.0, 4.0, 6.0)
-"""and while listening is: a spoken word takes four or five. Without heads that count words (`counting_heads`), sums
-known in 98 of 100 cases word upon word were known in 70 at the pace of speech."""
+"""and while listening is: a spoken word takes four or five. Sums that were known in 98 of 100 cases word upon word were
+known in 70 at the pace of speech, for nothing but the distance of their words."""
 DICTATION = Shares(dialogue=0, words=0, unknown=0, silence=0, dictation=1)
 
 
