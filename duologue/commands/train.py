@@ -19,10 +19,10 @@ def train(
     """
     from rich.console import Console
 
-    from duologue.nn.arithmetic import flush_denormals
+    from duologue.nn.arithmetic import flushed_denormals
     from duologue.train.recipe import load_recipe, override
 
-    flush_denormals()
     loaded = load_recipe(recipe)
     config = override(loaded.config, settings or [])
-    loaded.run(config, out or Path("runs") / loaded.name, Console(stderr=True))
+    with flushed_denormals():
+        loaded.run(config, out or Path("runs") / loaded.name, Console(stderr=True))

@@ -17,7 +17,7 @@ from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.reader import Reader, ReaderState
 from duologue.lm.text import CUT, END, EOT, PAD
 from duologue.lm.words import words_of
-from duologue.nn.arithmetic import flush_denormals
+from duologue.nn.arithmetic import flushed_denormals
 from duologue.nn.streaming import State
 
 TOLD = 256  # pieces of text that may wait to be read
@@ -97,10 +97,10 @@ class Generator:
         state.told_ids[row] = 0
         state.told_ids[row, : len(told)] = torch.tensor(told)
 
+    @flushed_denormals()
     @torch.inference_mode()
     def step(self, pcm: Tensor, state: ConversationState, active: Tensor | None = None) -> StepOutput:
         """Hear pcm (B, 1280), say the next frame. Rows where `active` (B,) is false sleep: nothing in them changes."""
-        flush_denormals()  # in whichever thread this is
         rows = list(range(len(pcm))) if active is None else active.nonzero()[:, 0].tolist()
         out = StepOutput(
             torch.zeros(len(pcm), FRAME),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -17,9 +20,14 @@ def fast_bf16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def flush_denormals() -> None:
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
     """Let numbers too small for float32's full precision be zero: attention makes many, and each costs a hundredfold.
 
-    It holds for this thread and those that it starts, so it comes before the first product of a process.
+    It holds for this thread, and those that it starts meanwhile keep it; so it comes before a process's first product.
     """
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)  # whoever else computes in this thread may count on them
