@@ -191,8 +191,10 @@ class Backbone(nn.Module):
     def _events(self, past: Mapping[str, Tensor]) -> Tensor | None:
         """Where the model wrote something in the frame before, by its tokens `past` (B, F, books) -> (B, F) bool.
 
-        None where nothing it writes has an empty token.
+        None where nothing it writes has an empty token, or no head counts.
         """
+        if not self.config.temporal.counting_heads:
+            return None
         written = [
             ((past[s.name] != s.pad) & (past[s.name] != ABSENT)).any(-1)
             for s in self.layout.predicted

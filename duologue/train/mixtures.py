@@ -157,9 +157,9 @@ class Scenes(Source):
 class TextOverSound(Source):
     """Conversations without sound of their own, over the sound of scenes that have nothing to do with them.
 
-    What is to be answered follows from the words alone. A sum that was learned without any sound came out wrong in one
-    case of five where all its words had been heard right: what the sound adds to a frame disturbs what reads the words
-    there. So the words are practised over sound too, of which no more need be rendered.
+    What is to be answered follows from the words alone. Drills that were learned without any sound had three times the
+    loss over it, since it adds to the frames in which the words stand. So the words are practised over sound too, of
+    which no more need be rendered.
     """
 
     listens = False
