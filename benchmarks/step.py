@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice, repeat
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -94,10 +94,11 @@ def clock(call: Callable[[], Any], count: int, before: Callable[[], Any] = lambd
 class Words:
     """The words of replies that are held out from training, one after the other without an end."""
 
-    def __init__(self, model: SpeechLM) -> None:
+    def __init__(self, model: SpeechLM, replies: int = 500) -> None:
         self.tokenizer = model.tokenizer
         rng = np.random.default_rng(0)
-        self._next = (word for _ in repeat(None) for word in domain.sample(rng, "dev").reply.split())
+        # All at once, for thinking them up takes longer than many a part that is timed.
+        self._next = cycle([word for _ in range(replies) for word in domain.sample(rng, "dev").reply.split()])
 
     def __next__(self) -> str:
         return next(self._next)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from duologue.lm.listen import FeatureEncoder, FeatureEncoderState
 from duologue.lm.sampling import Sampling, draw
 from duologue.lm.streams import ABSENT, Layout, Stream, delay
+from duologue.lm.tables import StepTables
 from duologue.nn.embedding import TiedEmbedding
 from duologue.nn.streaming import State, hold
 from duologue.nn.transformer import Past, RMSNorm, Transformer, TransformerConfig, TransformerState
@@ -61,6 +62,7 @@ class Backbone(nn.Module):
             )
         self.layout = layout
         self.config = config
+        self._tables: StepTables | None = None
         self._numbers = {stream.name: index for index, stream in enumerate(layout.streams)}
         # Where each predicted stream stands among what is written in a frame.
         columns = [stream.name for stream, _ in layout.written]
@@ -112,12 +114,15 @@ class Backbone(nn.Module):
 
     def _embed(self, stream: Stream, book: int, tokens: Tensor) -> Tensor:
         """Embed one book's tokens (...) -> (..., width); which stream and book it is, is added to it."""
-        place: Tensor = self.place[self._numbers[stream.name], book]
         embedded: Tensor = self._of_book(self.tables, stream, book)(tokens + 1)
         name = stream.shares or stream.name
         if name in self.widen:
             embedded = self.widen[name](embedded * self.config.depth.dim**0.5)
-        return embedded + place
+        return embedded + self._place(stream, book)
+
+    def _place(self, stream: Stream, book: int) -> Tensor:
+        """What is added to an embedding (width,) for belonging to that stream and book."""
+        return self.place[self._numbers[stream.name], book]
 
     def _logits(self, stream: Stream, book: int, x: Tensor) -> Tensor:
         """What the depth transformer's output (..., depth width) says of one book -> (..., cardinality)."""
@@ -259,8 +264,11 @@ class Backbone(nn.Module):
             (`ABSENT` while there is none).
         """
         x = self._embed_frame(heard, state, active)
-        past = {name: state.written[:, None, columns, 0] - 1 for name, columns in self._columns.items()}
-        hidden = self.temporal.step(x, state.temporal, active, self._events(past))
+        events = None
+        if self.config.temporal.counting_heads:
+            past = {name: state.written[:, None, columns, 0] - 1 for name, columns in self._columns.items()}
+            events = self._events(past)
+        hidden = self.temporal.step(x, state.temporal, active, events)
         newest = self._write(hidden[:, 0], state, sampling, forced or {})
         state.written = hold(torch.cat((newest[..., None] + 1, state.written[..., :-1]), dim=-1), state.written, active)
         lag = state.written.shape[-1] - 1
@@ -272,6 +280,7 @@ class Backbone(nn.Module):
     def _embed_frame(self, heard: Mapping[str, Tensor], state: BackboneState, active: Tensor | None) -> Tensor:
         """Embed this frame's heard streams and the frame before of the predicted ones -> (B, 1, width)."""
         parts: list[Tensor] = []
+        tokens: dict[str, Tensor] = {}
         encoders = iter(state.encoders)
         row = 0
         for stream in self.layout.streams:
@@ -280,35 +289,44 @@ class Backbone(nn.Module):
                 if stream.name in heard:
                     parts.append(self._encoder(stream).step(heard[stream.name], encoder_state, active)[:, 0])
             elif stream.role == "heard":
-                for book in range(stream.books):
-                    if stream.name in heard:
-                        due = self._due(heard[stream.name][:, book], stream.delay(book), row, state, active)
-                        parts.append(self._embed(stream, book, due))
-                    row += 1
-        for index, (stream, book) in enumerate(self.layout.written):
-            parts.append(self._embed(stream, book, state.written[:, index, 0] - 1))
+                if stream.name in heard:
+                    tokens[stream.name] = self._due(heard[stream.name], stream, row, state, active)
+                row += stream.books
+        for name, columns in self._columns.items():
+            tokens[name] = state.written[:, columns, 0] - 1
+        if self._tables is not None:
+            parts.append(self._tables.total(tokens))
+        else:
+            for name, value in tokens.items():
+                stream = self.layout[name]
+                parts += [self._embed(stream, book, value[:, book]) for book in range(stream.books)]
         return torch.stack(parts).sum(0)[:, None]
 
     @staticmethod
-    def _due(tokens: Tensor, frames: int, row: int, state: BackboneState, active: Tensor | None) -> Tensor:
-        """The tokens (B,) heard `frames` frames ago; `tokens` join the queue."""
-        if frames == 0:
+    def _due(tokens: Tensor, stream: Stream, row: int, state: BackboneState, active: Tensor | None) -> Tensor:
+        """The tokens (B, books) of a stream that are due; those heard now join its queues, from `row` on."""
+        if not stream.max_delay:
             return tokens
-        queue = state.waiting[:, row]
-        due = queue[:, frames - 1] - 1
-        state.waiting[:, row] = hold(torch.cat((tokens[:, None] + 1, queue[:, :-1]), dim=1), queue, active)
-        return due
+        due = []
+        for book, new in enumerate(tokens.unbind(1)):
+            queue, frames = state.waiting[:, row + book], stream.delay(book)
+            due.append(queue[:, frames - 1] - 1 if frames else new)
+            state.waiting[:, row + book] = hold(torch.cat((new[:, None] + 1, queue[:, :-1]), dim=1), queue, active)
+        return torch.stack(due, dim=1)
 
     def _write(
         self, hidden: Tensor, state: BackboneState, sampling: Mapping[str, Sampling], forced: Mapping[str, Tensor]
     ) -> Tensor:
         """Run the depth transformer over one frame: hidden (B, width) -> tokens (B, books of all predicted streams)."""
         context = self.to_depth(self.depth_norm(hidden))
+        places = self.depth_place if self._tables is None else self._tables.deep_places
         past: list[Past] = []
-        x = context
         tokens: list[Tensor] = []
         for index, (stream, book) in enumerate(self.layout.written):
-            y = self.depth.extend((x + self.depth_place[index])[:, None], past)[:, 0]
+            x = context + places[index]
+            if index:
+                x = x + self._deepened(index - 1, tokens[-1])
+            y = self.depth.extend(x[:, None], past)[:, 0]
             given = forced[stream.name][:, book] if stream.name in forced else None
             if given is not None and not (given == FREE).any():
                 token = given
@@ -325,8 +343,41 @@ class Backbone(nn.Module):
             if stream.delay(book):  # nothing belongs to the time before the first frame (`position` counts this one)
                 token = torch.where(state.temporal.position <= stream.delay(book), ABSENT, token)
             tokens.append(token)
-            x = context + self.token_to_depth(self._embed(stream, book, token))
         return torch.stack(tokens, dim=1)
+
+    def _deepened(self, index: int, token: Tensor) -> Tensor:
+        """The tokens (B,) of the written book `index` as the book after it is told of them, (B, depth width)."""
+        if self._tables is not None:
+            return self._tables.deepened(index, token)
+        return cast(Tensor, self.token_to_depth(self._embed(*self.layout.written[index], token)))
+
+    @torch.no_grad()
+    def tabulate(self) -> None:
+        """Work out once what steps would work out of the weights again and again; the weights must stay as they are."""
+        streams = [stream for stream in self.layout.streams if stream.kind == "tokens" and stream.role != "taught"]
+        tables: list[Tensor] = []
+        begins: dict[nn.Module, int] = {}
+        for stream in streams:
+            for book in range(stream.books):
+                table = self._of_book(self.tables, stream, book)
+                if table not in begins:
+                    begins[table] = sum(map(len, tables))
+                    every = torch.arange(-1, stream.cardinality, device=self.place.device)
+                    tables.append(self._embed(stream, book, every) - self._place(stream, book))
+        first = {s.name: [begins[self._of_book(self.tables, s, book)] for book in range(s.books)] for s in streams}
+        rows = torch.cat(tables)
+        written = self.layout.written
+        deep_places = self.depth_place.clone()
+        for index, (stream, book) in enumerate(written[:-1]):
+            deep_places[index + 1] += self.token_to_depth(self._place(stream, book))
+        self._tables = StepTables(
+            rows,
+            {name: torch.tensor(begin, device=rows.device) for name, begin in first.items()},
+            {s.name: self.place[self._numbers[s.name], : s.books].sum(0) for s in streams},
+            self.token_to_depth(rows),
+            [first[stream.name][book] for stream, book in written],
+            deep_places,
+        )
 
 
 def _pad_frames(tokens: Tensor, frames: int) -> Tensor:

@@ -35,6 +35,8 @@ from duologue.nn.weights import holds_int8, pack, read_weights, write_weights
 RATE = 16_000
 FRAME = 1_280  # samples: 80 ms
 FRAME_RATE = RATE / FRAME
+SMALL = ("thinker.", "talker.", "codec.decoder.")
+"""Parts of a packed model whose matrices are int8. The encoder's are not: a codec that errs writes other codes."""
 
 
 class SpeechLMConfig(BaseModel):
@@ -127,7 +129,7 @@ class SpeechLM(nn.Module):
         """
         folder = Path(folder)
         weights = self.state_dict()
-        write_weights(folder / "model.safetensors", pack(weights, ("thinker.", "talker.")) if packed else weights)
+        write_weights(folder / "model.safetensors", pack(weights, SMALL) if packed else weights)
         self.tokenizer.save(folder / "tokenizer.json")
         write_text(folder / "config.json", self.config.model_dump_json(indent=1, exclude_defaults=True) + "\n")
 
@@ -160,7 +162,9 @@ class SpeechLM(nn.Module):
             return model
         model.requires_grad_(False)
         if holds_int8(weights):
-            keep_int8(model.thinker)
-            keep_int8(model.talker)
+            for part in (model.thinker, model.talker, model.codec.decoder):
+                keep_int8(part)
         lay_out_for_steps(model)
+        model.thinker.tabulate()
+        model.talker.tabulate()
         return model

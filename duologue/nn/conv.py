@@ -58,19 +58,23 @@ class CausalConv1d(StreamingModule[ConvState]):
 
     def step(self, x: Tensor, state: ConvState, active: Tensor | None = None) -> Tensor:
         self._check(x)
-        seen = torch.cat([state.past, x], -1)
-        state.past = hold(seen[..., seen.shape[-1] - self.context :], state.past, active)
+        # (B, T, C) in memory, as linear layers leave it: that is what the sums below read fastest.
+        seen = torch.cat((state.past.transpose(1, 2), x.transpose(1, 2)), 1)
+        state.past = hold(seen[:, seen.shape[1] - self.context :].transpose(1, 2), state.past, active)
         weight, bias = self.conv.weight, self.conv.bias
         kernel = weight.shape[-1]
-        if self.conv.dilation[0] > 1 or 1 < self.conv.groups < len(weight):
-            return self._convolve(seen)
+        depthwise = weight.shape[1] == 1 and self.conv.groups == len(weight) and self.stride == 1
+        if self.conv.dilation[0] > 1 or (self.conv.groups > 1 and not depthwise):
+            return self._convolve(seen.transpose(1, 2))
         # For the few frames of a step, calling the convolution kernels costs more than the arithmetic.
-        windows = seen.unfold(-1, kernel, self.stride)
-        if self.conv.groups > 1 and weight.shape[1] == 1:
-            y = (windows * weight).sum(-1)
-            return y if bias is None else y + bias[:, None]
-        patches = windows.transpose(1, 2).flatten(2)
-        return F.linear(patches, weight.flatten(1), bias).transpose(1, 2)
+        windows = seen.unfold(1, kernel, self.stride)  # (B, T / stride, C, kernel)
+        if depthwise:
+            first, *taps = zip(windows.unbind(-1), weight[:, 0].unbind(-1), strict=True)
+            y = first[0] * first[1]
+            for inputs, tap in taps:
+                y = y.addcmul_(inputs, tap)
+            return (y if bias is None else y.add_(bias)).transpose(1, 2)
+        return F.linear(windows.transpose(2, 3).flatten(2), weight.transpose(1, 2).flatten(1), bias).transpose(1, 2)
 
     def _check(self, x: Tensor) -> None:
         if x.shape[-1] % self.stride:
@@ -155,8 +159,8 @@ def lay_out_for_steps(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             layer.weight.data = layer.weight.data.t().contiguous().t()
-        elif isinstance(layer, nn.Conv1d) and layer.groups == 1:
-            layer.weight.data = layer.weight.data.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        elif isinstance(layer, nn.Conv1d):
+            layer.weight.data = layer.weight.data.permute(2, 1, 0).contiguous().permute(2, 1, 0)
 
 
 class ChannelNorm(StreamingModule[State]):

@@ -44,7 +44,7 @@ class _Int8(nn.Module):
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        values, scale = to_int8(weight.detach())
+        values, scale = to_int8(weight.detach().contiguous())
         self.weight = nn.Parameter(values, requires_grad=False)
         self.register_buffer("scale", scale[:, 0], persistent=False)
         # The kernel takes its scales in bfloat16, too coarse for a row's: it is given none.
@@ -60,16 +60,18 @@ class _Int8(nn.Module):
             self._tiles = torch.ops.mkldnn._reorder_linear_weight(values.bfloat16(), MANY)
 
     def _times(self, x: Tensor) -> Tensor:
-        """x (..., in) times every row -> (..., out), float32."""
-        flat = x.reshape(-1, x.shape[-1]).bfloat16()
-        if self._tiles is not None and len(flat) >= MANY:
-            padded = F.pad(flat, (0, 0, 0, -len(flat) % STRIDE))
-            y: Tensor = torch.ops.mkldnn._linear_pointwise(padded, self._tiles, None, "none", [], "")[: len(flat)]
-        elif self._floats is not None and len(flat) >= MANY_FLOAT32:
+        """x (..., in) times every row's int8 values -> (..., out); it is still to be multiplied by the scales."""
+        shape = x.shape
+        flat = x.reshape(-1, shape[-1]).bfloat16()
+        count = flat.shape[0]
+        if self._tiles is not None and count >= MANY:
+            padded = F.pad(flat, (0, 0, 0, -count % STRIDE))
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(padded, self._tiles, None, "none", [], "")[:count]
+        elif self._floats is not None and count >= MANY_FLOAT32:
             y = F.linear(flat.float(), self._floats)
         else:
             y = torch._weight_int8pack_mm(flat, self.weight, self.ones)
-        return (y * self.scale).view(*x.shape[:-1], -1)
+        return y.view(*shape[:-1], -1)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -95,7 +97,7 @@ class Int8Linear(_Int8):
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in) -> (..., out), float32."""
         y = self._times(x)
-        return y if self.bias is None else y + self.bias
+        return y * self.scale if self.bias is None else torch.addcmul(self.bias, y, self.scale)
 
 
 class Int8TiedEmbedding(_Int8):
@@ -107,7 +109,7 @@ class Int8TiedEmbedding(_Int8):
 
     def logits(self, x: Tensor) -> Tensor:
         """x (..., dim) -> (..., rows - 1), float32."""
-        return self._times(x)[..., 1:]
+        return (self._times(x) * self.scale)[..., 1:]
 
 
 def keep_int8(module: nn.Module) -> None:

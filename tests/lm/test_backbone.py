@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -188,3 +190,23 @@ def test_heads_that_count_what_was_written_stream_as_they_were_trained() -> None
             state.restore(row, saved)
         model.step(user, state, {}, forced=told)
     assert state.temporal.count.tolist() == (given["words"][:, :-1, 0] != 0).sum(1).tolist()
+
+
+@settings(max_examples=12, deadline=None)
+@given(delays=st.lists(st.integers(0, 3), min_size=1, max_size=3), seed=st.integers(0, 1000), tied=st.booleans())
+def test_what_is_looked_up_is_what_would_be_worked_out(delays: list[int], seed: int, tied: bool) -> None:
+    streams = layout(tuple(delays), tied=tied)
+    model, sounds = model_of(streams), heard(2, 12, seed)
+    with torch.no_grad():
+        model.place.normal_(std=0.3)
+    tabulated = deepcopy(model)
+    tabulated.tabulate()
+    states = model.init_state(2), tabulated.init_state(2)
+    for frame in range(12):
+        now = frame_of(sounds, frame)
+        if frame % 3 == 1:  # a stream that is not given adds nothing, not even where it stands
+            del now["codes_in"]
+        expected, got = model.step(now, states[0], {}), tabulated.step(now, states[1], {})
+        assert all(torch.equal(got[name], expected[name]) for name in expected)
+        for layer, other in zip(states[0].temporal.layers, states[1].temporal.layers, strict=True):
+            torch.testing.assert_close(layer.values, other.values, atol=1e-5, rtol=1e-4)

@@ -89,6 +89,10 @@ def test_the_weights_of_the_box_stay_as_small_as_they_are_shipped() -> None:
     model = SpeechLM.load(registry.BOX)
     stored = read_tensors(registry.BOX / "model.safetensors")
     state = model.state_dict()
-    assert all(torch.equal(state[name], stored[name]) for name in stored), "the very weights of the file"
-    held = [p for part in (model.thinker, model.talker) for p in part.parameters()]
+    for name, weights in stored.items():
+        if name.startswith("codec.decoder."):  # of which a file may hold more than is kept
+            assert torch.allclose(state[name], weights, atol=float(weights.abs().max()) / 127), name
+        else:
+            assert torch.equal(state[name], weights), "the very weights of the file"
+    held = [p for part in (model.thinker, model.talker, model.codec.decoder) for p in part.parameters()]
     assert sum(p.numel() for p in held if p.dtype == torch.int8) > 0.8 * sum(p.numel() for p in held)
