@@ -40,6 +40,7 @@ from duologue.lm.pacer import PacerConfig
 from duologue.lm.reader import Reader, ReaderState
 from duologue.lm.speller import END, PAUSE, SpellerConfig
 from duologue.systems import registry
+from duologue.systems.punctual import settle
 from duologue.train.curriculum import Curriculum
 from duologue.train.recipe import load_recipe
 
@@ -339,6 +340,7 @@ def main(
     frames = [torch.from_numpy(block)[None] for block in blocks]
     pcm = np.concatenate(list(islice(cycle(blocks), int(seconds * RATE / FRAME))))
     codecs = contenders(speech_lm.codec)
+    settle()
     result: dict[str, Any] = {
         "model": speech_lm.config.name if boxed else "random weights of the box's sizes",
         "machine": machine(),

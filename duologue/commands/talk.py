@@ -110,10 +110,12 @@ def _talk_pipe(
 ) -> None:
     from duologue.commands.exchange import Account, exchange
     from duologue.systems import registry
+    from duologue.systems.punctual import settle
 
     if sys.stdin.isatty() or sys.stdout.isatty():
         raise ConfigError('"-" is for pipes: raw s16le mono PCM on standard input and output, neither a terminal')
     system = registry.load(model)
+    settle()
     account = Account(system.card.frame / system.card.sample_rate)
     pipe = _Pipe(sys.stdin.buffer, sys.stdout.buffer, rate, system.card)
     with (
@@ -132,8 +134,10 @@ def _talk_live(model: str, seed: int, output: Path | None, stereo: bool, events:
     from duologue.audio.devices import Duplex
     from duologue.commands.exchange import Account
     from duologue.systems import registry
+    from duologue.systems.punctual import settle
 
     system = registry.load(model)
+    settle()
     card = system.card
     account = Account(card.frame / card.sample_rate)
     with (

@@ -13,6 +13,7 @@ from duologue.serve.app import make_app
 from duologue.serve.keys import LOOPBACK
 from duologue.serve.server import Server
 from duologue.serve.wire import PatientProtocol, PunctualProtocol
+from duologue.systems.punctual import settle
 
 LOOK = 1.0  # seconds between looks at whether there still is a model
 
@@ -49,6 +50,7 @@ class Runner(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._server.start()
+        settle()
         watching = asyncio.ensure_future(self._watch())
         try:
             await super().serve(sockets)

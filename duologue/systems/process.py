@@ -23,6 +23,7 @@ from typing import Any
 
 from duologue.errors import DuologueError, ModelError
 from duologue.systems.base import Pcm, Reply, Tool
+from duologue.systems.punctual import settle
 from duologue.systems.rows import Rows, Saved, rows_of
 
 END_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # often sent to both processes; when to end is for this one to say
@@ -166,6 +167,7 @@ def _serve(name: str, size: int, threads: int, calls: Connection, orders: Connec
             rows = rows_of(registry.load(name), size)
         except Exception as error:
             return calls.send((False, _told(error)))
+        settle()
         calls.send((True, rows.card))
         reading = threading.Thread(target=_read_aloud, args=(rows, orders))
         reading.start()
