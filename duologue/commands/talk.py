@@ -74,15 +74,15 @@ def _talk_file(
     from rich.progress import Progress
 
     from duologue.commands.exchange import Account, exchange
+    from duologue.commands.loading import load
     from duologue.commands.question import inspect
-    from duologue.systems import registry
 
     output = output or Path(f"{path.stem}.reply.wav")
     keep(path, output, events)
     question = inspect(path)
     for note in question.notes:
         print(note, file=sys.stderr)
-    system = registry.load(model)
+    system = load(model)
     card = system.card
     account = Account(card.frame / card.sample_rate)
     progress = Progress(console=Console(stderr=True), transient=True, disable=question.seconds < LONG)
@@ -109,12 +109,12 @@ def _talk_pipe(
     model: str, seed: int, output: Path | None, stereo: bool, events: Path | None, tail: float, rate: int
 ) -> None:
     from duologue.commands.exchange import Account, exchange
-    from duologue.systems import registry
+    from duologue.commands.loading import load
     from duologue.systems.punctual import settle
 
     if sys.stdin.isatty() or sys.stdout.isatty():
         raise ConfigError('"-" is for pipes: raw s16le mono PCM on standard input and output, neither a terminal')
-    system = registry.load(model)
+    system = load(model)
     settle()
     account = Account(system.card.frame / system.card.sample_rate)
     pipe = _Pipe(sys.stdin.buffer, sys.stdout.buffer, rate, system.card)
@@ -133,10 +133,10 @@ def _talk_pipe(
 def _talk_live(model: str, seed: int, output: Path | None, stereo: bool, events: Path | None) -> None:
     from duologue.audio.devices import Duplex
     from duologue.commands.exchange import Account
-    from duologue.systems import registry
+    from duologue.commands.loading import load
     from duologue.systems.punctual import settle
 
-    system = registry.load(model)
+    system = load(model)
     settle()
     card = system.card
     account = Account(card.frame / card.sample_rate)

@@ -9,9 +9,10 @@ The split follows RQ-Transformer (Lee et al., 2022) and Moshi (Défossez et al.,
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +21,15 @@ from torch import Tensor, nn
 
 from duologue.lm.listen import FeatureEncoder, FeatureEncoderState
 from duologue.lm.sampling import Sampling, draw
-from duologue.lm.streams import ABSENT, Layout, Stream, delay
+from duologue.lm.streams import ABSENT, FREE, Layout, Stream, delay
 from duologue.lm.tables import StepTables
 from duologue.nn.embedding import TiedEmbedding
+from duologue.nn.int8 import exactly
 from duologue.nn.streaming import State, hold
 from duologue.nn.transformer import Past, RMSNorm, Transformer, TransformerConfig, TransformerState
 
-FREE = -2
-"""Among tokens that are forced on the model: in this row it chooses for itself."""
+if TYPE_CHECKING:
+    from duologue.lm.writer import FusedWriter
 
 
 class BackboneConfig(BaseModel):
@@ -63,6 +65,7 @@ class Backbone(nn.Module):
         self.layout = layout
         self.config = config
         self._tables: StepTables | None = None
+        self._writer: FusedWriter | None = None
         self._numbers = {stream.name: index for index, stream in enumerate(layout.streams)}
         # Where each predicted stream stands among what is written in a frame.
         columns = [stream.name for stream, _ in layout.written]
@@ -126,10 +129,16 @@ class Backbone(nn.Module):
 
     def _logits(self, stream: Stream, book: int, x: Tensor) -> Tensor:
         """What the depth transformer's output (..., depth width) says of one book -> (..., cardinality)."""
+        head = self.head(stream, book)
         if (stream.shares or stream.name) in self.widen:
-            return cast(TiedEmbedding, self._of_book(self.tables, stream, book)).logits(x)
-        logits: Tensor = self._of_book(self.heads, stream, book)(x)
+            return cast(TiedEmbedding, head).logits(x)
+        logits: Tensor = head(x)
         return logits
+
+    def head(self, stream: Stream, book: int) -> nn.Module:
+        """What turns the depth transformer's output into logits of one book: a head, or a table that serves as one."""
+        tied = (stream.shares or stream.name) in self.widen
+        return self._of_book(self.tables if tied else self.heads, stream, book)
 
     def embed(self, streams: Mapping[str, Tensor]) -> Tensor:
         """Sum of the embedded streams -> (B, F, width).
@@ -318,6 +327,8 @@ class Backbone(nn.Module):
         self, hidden: Tensor, state: BackboneState, sampling: Mapping[str, Sampling], forced: Mapping[str, Tensor]
     ) -> Tensor:
         """Run the depth transformer over one frame: hidden (B, width) -> tokens (B, books of all predicted streams)."""
+        if self._writer is not None and not any(s.name in sampling for s in self.layout.predicted):
+            return self._writer.write(hidden, [(self._columns[name], tokens) for name, tokens in forced.items()])
         context = self.to_depth(self.depth_norm(hidden))
         places = self.depth_place if self._tables is None else self._tables.deep_places
         past: list[Past] = []
@@ -345,6 +356,10 @@ class Backbone(nn.Module):
             tokens.append(token)
         return torch.stack(tokens, dim=1)
 
+    def rewrite(self, name: str, tokens: Tensor, state: BackboneState) -> None:
+        """Let a stream without delays have written other tokens (B, books) in the last step."""
+        state.written[:, self._columns[name], 0] = tokens + 1
+
     def _deepened(self, index: int, token: Tensor) -> Tensor:
         """The tokens (B,) of the written book `index` as the book after it is told of them, (B, depth width)."""
         if self._tables is not None:
@@ -352,8 +367,20 @@ class Backbone(nn.Module):
         return cast(Tensor, self.token_to_depth(self._embed(*self.layout.written[index], token)))
 
     @torch.no_grad()
-    def tabulate(self) -> None:
-        """Work out once what steps would work out of the weights again and again; the weights must stay as they are."""
+    def settle(self) -> None:
+        """Get ready for steps with these weights, which must stay as they are.
+
+        What would be worked out of them again and again is worked out once, and where they are int8 and Numba is
+        installed, the transformers' steps become compiled functions.
+        """
+        self._tables = self._tabulate()
+        if importlib.util.find_spec("numba"):
+            from duologue.lm.writer import FusedWriter
+
+            self.temporal.fuse()
+            self._writer = FusedWriter.of(self, self._tables)
+
+    def _tabulate(self) -> StepTables:
         streams = [stream for stream in self.layout.streams if stream.kind == "tokens" and stream.role != "taught"]
         tables: list[Tensor] = []
         begins: dict[nn.Module, int] = {}
@@ -362,19 +389,22 @@ class Backbone(nn.Module):
                 table = self._of_book(self.tables, stream, book)
                 if table not in begins:
                     begins[table] = sum(map(len, tables))
-                    every = torch.arange(-1, stream.cardinality, device=self.place.device)
-                    tables.append(self._embed(stream, book, every) - self._place(stream, book))
+                    rows: Tensor = table(torch.arange(stream.cardinality + 1, device=self.place.device))
+                    name = stream.shares or stream.name
+                    if name in self.widen:
+                        rows = exactly(self.widen[name], rows * self.config.depth.dim**0.5)
+                    tables.append(rows)
         first = {s.name: [begins[self._of_book(self.tables, s, book)] for book in range(s.books)] for s in streams}
         rows = torch.cat(tables)
         written = self.layout.written
         deep_places = self.depth_place.clone()
         for index, (stream, book) in enumerate(written[:-1]):
-            deep_places[index + 1] += self.token_to_depth(self._place(stream, book))
-        self._tables = StepTables(
+            deep_places[index + 1] += exactly(self.token_to_depth, self._place(stream, book))
+        return StepTables(
             rows,
             {name: torch.tensor(begin, device=rows.device) for name, begin in first.items()},
             {s.name: self.place[self._numbers[s.name], : s.books].sum(0) for s in streams},
-            self.token_to_depth(rows),
+            exactly(self.token_to_depth, rows),
             [first[stream.name][book] for stream, book in written],
             deep_places,
         )

@@ -1,6 +1,11 @@
 """Conversation, frame by frame: 80 ms of the user in, 80 ms of the system out, for a batch of independent rows.
 
 The one path from microphone to loudspeaker: `step` reads from top to bottom in the order in which sound flows.
+
+The thinker thinks twice. With the sound, frame by frame: what was heard, whose turn it is, when to reply and when to
+stop. And in inner speech, over the words alone, in which no time passes but when one is heard or said: what to reply.
+To answer, words are all that it needs, and it has read many more than it will ever hear; what sound adds to them, and
+the frames that lie between them, made every seventh answer to a question that had been heard right a wrong one.
 """
 
 from __future__ import annotations
@@ -12,9 +17,10 @@ import torch
 from torch import Tensor
 
 from duologue.audio.features import LogMelState
-from duologue.lm.backbone import FREE, BackboneState
+from duologue.lm.backbone import BackboneState
 from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.reader import Reader, ReaderState
+from duologue.lm.streams import FREE
 from duologue.lm.text import CUT, END, EOT, PAD
 from duologue.lm.words import words_of
 from duologue.nn.arithmetic import flushed_denormals
@@ -31,6 +37,7 @@ class ConversationState(State):
     log_mel: LogMelState
     encoder: State
     thinker: BackboneState
+    inner: BackboneState  # the thinker's too, in inner speech
     reader: ReaderState
     talker: BackboneState
     decoder: State
@@ -72,6 +79,7 @@ class Generator:
             model.log_mel.init_state(batch),
             cast(State, model.codec.init_encoder(batch)),
             model.thinker.init_state(batch),
+            model.thinker.init_state(batch),
             self.reader.init_state(batch),
             model.talker.init_state(batch),
             cast(State, model.codec.init_decoder(batch)),
@@ -80,8 +88,8 @@ class Generator:
             torch.zeros(batch, 32, dtype=torch.int64),
             torch.zeros(batch, TOLD, dtype=torch.int64),
         )
-        state.thinker.seed += seed
-        state.talker.seed += seed
+        for part in (state.thinker, state.inner, state.talker):
+            part.seed += seed
         return state
 
     @torch.inference_mode()
@@ -110,7 +118,7 @@ class Generator:
         if not rows:
             return out
         told = state.told_ids[rows, 0].tolist()
-        said = self._think(pcm, state, _places(rows, len(pcm)), told)
+        said = self._think(pcm, state, rows, told)
         for row, piece, heard, text in zip(
             rows, told, said["heard"][:, 0].tolist(), said["text"][:, 0].tolist(), strict=True
         ):
@@ -120,13 +128,12 @@ class Generator:
         self._talk(rows, state, out)
         return out
 
-    def _think(
-        self, pcm: Tensor, state: ConversationState, places: Tensor | None, told: list[int]
-    ) -> dict[str, Tensor]:
+    def _think(self, pcm: Tensor, state: ConversationState, rows: list[int], told: list[int]) -> dict[str, Tensor]:
         """The thinker's frame in these rows (N,): a piece each of what was heard and what is to be said, (N, 1).
 
         Rows that are `told` a piece, plus 1, take it for what they heard.
         """
+        places = _places(rows, len(pcm))
         here = slice(None) if places is None else places
         pcm = pcm[here]
         heard: dict[str, Tensor] = {"speaking": state.speaking[here, None]}
@@ -142,7 +149,32 @@ class Generator:
             state.told_ids[here] = state.told_ids[here].roll(-1, 1)
             state.told_ids[here, -1] = 0
         with state.thinker.only(places) as thinker:
-            return self.model.thinker.step(heard, thinker, self.sampling, forced=forced)
+            said = self.model.thinker.step(heard, thinker, self.sampling, forced=forced)
+            replying = state.replying[here, None] > 0
+            # What has meaning in inner speech; all other frames do not exist there.
+            events = ((said["heard"] != PAD) | (said["text"] != PAD) | replying)[:, 0].nonzero()[:, 0].tolist()
+            if events:
+                given = said["heard"][events], said["text"][events], replying[events]
+                said["text"][events] = self._put_in_words(*given, state, [rows[event] for event in events])
+                self.model.thinker.rewrite("text", said["text"], thinker)
+        return said
+
+    def _put_in_words(
+        self, heard: Tensor, text: Tensor, replying: Tensor, state: ConversationState, rows: list[int]
+    ) -> Tensor:
+        """Inner speech in these rows: the pieces of the reply that stand for those that the sound made of it, (N, 1).
+
+        Whether anything is said, and whether it is to stop, is for the sound to tell, and which words for the words. A
+        reply is thought to its end whatever is heard meanwhile, if it is not stopped.
+        """
+        thinks = replying & (text != CUT)
+        with state.inner.only(_places(rows, len(state.speaking))) as inner:
+            said = self.model.thinker.step({}, inner, self.sampling, forced={"heard": heard.masked_fill(thinks, PAD)})[
+                "text"
+            ]
+            chosen = torch.where((thinks | (text > CUT)) & (said != PAD) & (said != CUT), said, text)
+            self.model.thinker.rewrite("text", chosen, inner)
+        return chosen
 
     def _hear_word(self, row: int, heard: int, state: ConversationState, out: StepOutput) -> None:
         """Act on the piece of the user's words that the thinker wrote in one row."""

@@ -28,7 +28,7 @@ from duologue.lm.score import SLOTS, score_streams
 from duologue.lm.speller import Speller, SpellerConfig
 from duologue.lm.streams import Layout, Stream
 from duologue.lm.text import PAD, TextTokenizer
-from duologue.nn.conv import lay_out_for_steps
+from duologue.nn.conv import ConvNeXtBlock, lay_out_for_steps
 from duologue.nn.int8 import keep_int8
 from duologue.nn.weights import holds_int8, pack, read_weights, write_weights
 
@@ -165,6 +165,9 @@ class SpeechLM(nn.Module):
             for part in (model.thinker, model.talker, model.codec.decoder):
                 keep_int8(part)
         lay_out_for_steps(model)
-        model.thinker.tabulate()
-        model.talker.tabulate()
+        for module in model.modules():
+            if isinstance(module, ConvNeXtBlock):
+                module.fuse()
+        model.thinker.settle()
+        model.talker.settle()
         return model

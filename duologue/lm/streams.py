@@ -19,6 +19,8 @@ from torch import Tensor
 
 ABSENT = -1
 """Token of a book that has nothing yet: before a stream begins, under a delay, or masked out."""
+FREE = -2
+"""Among tokens that are forced on a model: in this row it chooses for itself."""
 
 
 class Stream(BaseModel):

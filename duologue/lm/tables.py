@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class StepTables:
-    """Made by `Backbone.tabulate`.
+    """Made by `Backbone.settle`.
 
     Args:
         rows: the embeddings of all tokens (R, width), table after table, each beginning with its absent token.
@@ -34,8 +34,7 @@ class StepTables:
         deep_places: Tensor,
     ) -> None:
         self._rows, self._first, self._places = rows, first, places
-        self._deep, self._deep_first = deep, deep_first
-        self.deep_places = deep_places
+        self.deep, self.deep_first, self.deep_places = deep, deep_first, deep_places
         self._together: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
 
     def total(self, tokens: Mapping[str, Tensor]) -> Tensor:
@@ -49,4 +48,4 @@ class StepTables:
 
     def deepened(self, index: int, token: Tensor) -> Tensor:
         """The tokens (B,) of the written book `index` as the depth transformer is given them, (B, depth width)."""
-        return F.embedding(token + (self._deep_first[index] + 1), self._deep)
+        return F.embedding(token + (self.deep_first[index] + 1), self.deep)

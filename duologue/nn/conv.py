@@ -6,15 +6,20 @@ Tensors are (B, C, T). Nothing sees its future: output `t` of a convolution of s
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from duologue.nn.int8 import Int8Linear
 from duologue.nn.streaming import State, StreamingModule, hold
+
+if TYPE_CHECKING:
+    from duologue.nn.fused import FusedConvNeXt
 
 
 @dataclass
@@ -134,6 +139,7 @@ class ConvNeXtBlock(StreamingModule[ConvState]):
         self.expand = nn.Linear(dim, hidden)
         self.contract = nn.Linear(hidden, dim)
         self.scale = nn.Parameter(torch.full((dim,), scale))
+        self._fused: FusedConvNeXt | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self._mix(self.depthwise(x))
@@ -142,7 +148,19 @@ class ConvNeXtBlock(StreamingModule[ConvState]):
         return self.depthwise.init_state(batch, device, dtype)
 
     def step(self, x: Tensor, state: ConvState, active: Tensor | None = None) -> Tensor:
+        if self._fused is not None and active is None:
+            y, state.past = self._fused.step(x, state.past)
+            return y
         return x + self._mix(self.depthwise.step(x, state, active))
+
+    def fuse(self) -> None:
+        """Take steps by `nn.fused` from here on, where Numba is installed and its matrices are int8; they must stay."""
+        if importlib.util.find_spec("numba") and all(
+            isinstance(part, Int8Linear) for part in (self.expand, self.contract)
+        ):
+            from duologue.nn.fused import FusedConvNeXt
+
+            self._fused = FusedConvNeXt(self)
 
     def _mix(self, x: Tensor) -> Tensor:
         y: Tensor = self.contract(F.gelu(self.expand(self.norm(x.transpose(1, 2)))))

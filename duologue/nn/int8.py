@@ -100,6 +100,14 @@ class Int8Linear(_Int8):
         return y * self.scale if self.bias is None else torch.addcmul(self.bias, y, self.scale)
 
 
+def exactly(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a linear layer makes of x in float32, also where its weights are int8: for what is worked out once."""
+    if isinstance(layer, Int8Linear):
+        return F.linear(x, layer.weight.float() * layer.scale[:, None], layer.bias)
+    y: Tensor = layer(x)
+    return y
+
+
 class Int8TiedEmbedding(_Int8):
     """`TiedEmbedding` with an int8 table, for inference."""
 

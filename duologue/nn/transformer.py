@@ -9,8 +9,9 @@ constant memory. Each row of the batch has its own position: rows of different a
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
 from duologue.nn.streaming import State, StreamingModule, hold
+
+if TYPE_CHECKING:
+    from duologue.nn.fused import FusedTransformer
 
 
 class TransformerConfig(BaseModel):
@@ -281,6 +285,7 @@ class Transformer(StreamingModule[TransformerState]):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.norm = RMSNorm(config.dim)
+        self._fused: FusedTransformer | None = None
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
                 # Branches that add to the residual stream start small, so that depth doesn't blow it up (GPT-2).
@@ -337,6 +342,10 @@ class Transformer(StreamingModule[TransformerState]):
             state.count += (event if active is None else event & active).to(state.count.dtype)
         counts = None if event is None else state.count[:, None, None]
         cos, sin = self._rotations(state.position[:, None, None], counts)
+        if self._fused is not None and active is None:
+            y = self._fused.step(x, cos, sin, state)
+            state.position += 1
+            return y
         slot = state.position % window
         # A slot is filled once the row has reached it; after the first lap all are.
         filled = (self.slots <= state.position[:, None])[:, None, None]
@@ -347,6 +356,14 @@ class Transformer(StreamingModule[TransformerState]):
             x = block.ffn(x + block.attention.step(block.attention_norm(x), now, layer, active))
         state.position += 1 if active is None else active.to(state.position.dtype)
         return cast(Tensor, self.norm(x))
+
+    def fuse(self) -> None:
+        """Take steps by `nn.fused` from here on, where Numba is installed; the weights must stay as they are."""
+        if importlib.util.find_spec("numba"):
+            from duologue.nn.fused import FusedTransformer, weights_of
+
+            weights = weights_of(self)
+            self._fused = None if weights is None else FusedTransformer(weights, self)
 
     def extend(self, x: Tensor, past: list[Past]) -> Tensor:
         """The next position, x (B, 1, dim) -> (B, 1, dim), of sequences that begin together and end within the window.

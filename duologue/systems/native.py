@@ -10,6 +10,7 @@ import torch
 from duologue.errors import ModelError
 from duologue.lm.generate import Generator, StepOutput
 from duologue.lm.model import FRAME, RATE, SpeechLM
+from duologue.lm.speak import speak
 from duologue.systems.base import (
     Conversation,
     Event,
@@ -40,7 +41,14 @@ class NativeSystem(System):
         Raises:
             ModelError: a file is missing, truncated, or does not fit the others.
         """
-        return cls(SpeechLM.load(folder), card)
+        system = cls(SpeechLM.load(folder), card)
+        system._warm_up()
+        return system
+
+    def _warm_up(self) -> None:
+        """Hear a frame and say a word, so that no conversation waits for what is compiled when it is first called."""
+        self.generator.step(torch.zeros(1, FRAME), self.generator.init_state(1))
+        speak(self.generator.model, "yes")
 
     def open(self, seed: int = 0) -> NativeConversation:
         """Begin a conversation; the same seed and the same audio give the same replies."""

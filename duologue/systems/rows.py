@@ -213,7 +213,8 @@ class NativeRows(Rows):
     @torch.inference_mode()
     def open(self, row: int, seed: int) -> None:
         self._state.reset(self._only(row))
-        self._state.thinker.seed[row] = self._state.talker.seed[row] = seed
+        for part in (self._state.thinker, self._state.inner, self._state.talker):
+            part.seed[row] = seed
         self._floors[row], self._heard[row] = Floor(), 0
 
     def close(self, row: int) -> None:
@@ -242,7 +243,8 @@ class NativeRows(Rows):
         state = self._state
         state.reader.reset(self._only(row))
         state.speaking[row] = state.replying[row] = 0
-        state.thinker.written[row, self._text, 0] = CUT + 1
+        for part in (state.thinker, state.inner):
+            part.written[row, self._text, 0] = CUT + 1
         self._floors[row].replying = False
         return True
 

@@ -200,7 +200,7 @@ def test_what_is_looked_up_is_what_would_be_worked_out(delays: list[int], seed: 
     with torch.no_grad():
         model.place.normal_(std=0.3)
     tabulated = deepcopy(model)
-    tabulated.tabulate()
+    tabulated.settle()
     states = model.init_state(2), tabulated.init_state(2)
     for frame in range(12):
         now = frame_of(sounds, frame)

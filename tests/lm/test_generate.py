@@ -39,10 +39,8 @@ class Scripted(Generator):
     def _piece(self, word: str) -> int:
         return self.controls[word] if word in self.controls else self.model.tokenizer.encode(word)[0]
 
-    def _think(
-        self, pcm: torch.Tensor, state: ConversationState, places: torch.Tensor | None, told: list[int]
-    ) -> dict[str, Any]:
-        said = super()._think(pcm, state, places, told)
+    def _think(self, pcm: torch.Tensor, state: ConversationState, rows: list[int], told: list[int]) -> dict[str, Any]:
+        said = super()._think(pcm, state, rows, told)
         heard, text = self.script.get(self.frame, ("", ""))
         self.frame += 1
         return {
@@ -156,7 +154,8 @@ def test_what_a_row_is_told_is_read_a_piece_a_frame_and_not_heard(model: SpeechL
 
     def spy(heard: Any, state: Any, sampling: Any, active: Any = None, forced: Any = None) -> dict[str, torch.Tensor]:
         out = step(heard, state, sampling, active, forced)
-        seen.append(out["heard"][:, 0].tolist())
+        if heard:  # and not in inner speech
+            seen.append(out["heard"][:, 0].tolist())
         return out
 
     alone, pair = generator.init_state(1), generator.init_state(2)

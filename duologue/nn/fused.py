@@ -1,0 +1,314 @@
+"""Steps of transformers and ConvNeXt blocks with int8 weights, compiled by Numba where that is installed.
+
+In PyTorch a step is hundreds of operations on a vector or two, and to start each takes longer than its arithmetic. Here
+it is loops over the same weights and the same rings. Vectors stay float32, and what is in one row of a batch changes
+nothing in another. The machine code is kept beside this file, or in the user's cache, so each machine compiles once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from duologue.nn.int8 import Int8Linear
+
+if TYPE_CHECKING:
+    from duologue.nn.conv import ConvNeXtBlock
+    from duologue.nn.transformer import Block, RMSNorm, Transformer, TransformerState
+
+Floats = NDArray[np.float32]
+Weights = tuple[Any, ...]
+"""Of every layer, stacked: norm, qkv, scales, out, scales, norm, gate_up, scales, down, scales; then the last norm.
+Matrices are int8, all else is float32."""
+
+HALF_ROOT = np.float32(0.5**0.5)
+F = TypeVar("F", bound=Callable[..., Any])
+FLAGS = {"contract", "reassoc", "nsz", "arcp"}
+"""Sums may be taken in any order, so that they are vectorised; what is not a number stays that."""
+
+
+def compiled(function: F) -> F:
+    """`function` as machine code, made at its first call."""
+    try:
+        return cast(F, numba.njit(function, cache=True, nogil=True, fastmath=FLAGS, error_model="numpy"))
+    except RuntimeError:  # there is nowhere to keep it
+        return cast(F, numba.njit(function, nogil=True, fastmath=FLAGS, error_model="numpy"))
+
+
+@compiled
+def multiply(x: Floats, weight: NDArray[np.int8], scale: Floats, y: Floats) -> None:
+    """x (N, in) times an int8 matrix (out, in) whose rows have a `scale` (out,) -> y (N, out)."""
+    rows, inputs = x.shape
+    row = 0
+    while row + 4 <= rows:  # each weight is converted once for four rows
+        for out in range(len(weight)):
+            a = b = c = d = np.float32(0)
+            for i in range(inputs):
+                value = np.float32(weight[out, i])
+                a += x[row, i] * value
+                b += x[row + 1, i] * value
+                c += x[row + 2, i] * value
+                d += x[row + 3, i] * value
+            y[row, out] = a * scale[out]
+            y[row + 1, out] = b * scale[out]
+            y[row + 2, out] = c * scale[out]
+            y[row + 3, out] = d * scale[out]
+        row += 4
+    for rest in range(row, rows):
+        for out in range(len(weight)):
+            a = np.float32(0)
+            for i in range(inputs):
+                a += x[rest, i] * np.float32(weight[out, i])
+            y[rest, out] = a * scale[out]
+
+
+@compiled
+def normalise(x: Floats, weight: Floats, epsilon: np.float32, y: Floats) -> None:
+    """`RMSNorm` of x (N, dim) -> y."""
+    for row in range(len(x)):
+        total = np.float32(0)
+        for i in range(x.shape[1]):
+            total += x[row, i] * x[row, i]
+        factor = np.float32(1) / np.sqrt(total / np.float32(x.shape[1]) + epsilon)
+        for i in range(x.shape[1]):
+            y[row, i] = x[row, i] * factor * weight[i]
+
+
+@compiled
+def turn(x: Floats, cos: Floats, sin: Floats) -> None:
+    """`rotate` heads x (H, D) in place by cos and sin (H, D)."""
+    half = x.shape[1] // 2
+    for head in range(len(x)):
+        for i in range(half):
+            low, high = x[head, i], x[head, half + i]
+            x[head, i] = low * cos[head, i] + high * sin[head, i]
+            x[head, half + i] = high * cos[head, half + i] + low * sin[head, half + i]
+
+
+@compiled
+def attend(query: Floats, keys: Floats, values: Floats, filled: int, y: Floats) -> None:
+    """One query of every head (H, D) over the first `filled` of keys and values (kv_heads, window, D) -> y (H, D)."""
+    heads, size = query.shape
+    group = heads // len(keys)
+    scores = np.empty(filled, np.float32)
+    scale = np.float32(size) ** np.float32(-0.5)
+    for head in range(heads):
+        kept, held = keys[head // group], values[head // group]
+        most = np.float32(-np.inf)
+        for at in range(filled):
+            score = np.float32(0)
+            for i in range(size):
+                score += query[head, i] * kept[at, i]
+            scores[at] = score * scale
+            most = max(most, scores[at])
+        total = np.float32(0)
+        y[head] = 0
+        for at in range(filled):
+            weight = np.exp(scores[at] - most)
+            total += weight
+            for i in range(size):
+                y[head, i] += weight * held[at, i]
+        for i in range(size):
+            y[head, i] /= total
+
+
+@compiled
+def layers(
+    x: Floats,
+    weights: Weights,
+    epsilon: np.float32,
+    heads: int,
+    cos: Floats,
+    sin: Floats,
+    keys: Sequence[Floats] | Floats,
+    values: Sequence[Floats] | Floats,
+    places: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    filled: NDArray[np.int64],
+) -> Floats:
+    """One position through all blocks and the last norm, x (N, dim) -> (N, dim); x is used up.
+
+    Each layer has `keys` and `values` (rows, kv_heads, window, D). Row n of x is the row `places[n]` there, is kept at
+    `slots[n]` of the window, and looks at the first `filled[n]`.
+    """
+    norm, qkv, qkv_scale, out, out_scale, ffn_norm, gate_up, gate_up_scale, down, down_scale, last = weights
+    rows, kv_heads, size = len(x), keys[0].shape[1], keys[0].shape[3]
+    normed = np.empty_like(x)
+    branch = np.empty_like(x)
+    projected = np.empty((rows, heads + 2 * kv_heads, size), np.float32)
+    mixed = np.empty((rows, heads, size), np.float32)
+    opened = np.empty((rows, gate_up.shape[1]), np.float32)
+    hidden = gate_up.shape[1] // 2
+    gated = np.empty((rows, hidden), np.float32)
+    for layer in range(len(norm)):
+        normalise(x, norm[layer], epsilon, normed)
+        multiply(normed, qkv[layer], qkv_scale[layer], projected.reshape(rows, -1))
+        ring_of_keys, ring_of_values = keys[layer], values[layer]
+        for row in range(rows):
+            turn(projected[row, : heads + kv_heads], cos[row], sin[row])
+            place, slot = places[row], slots[row]
+            for head in range(kv_heads):
+                ring_of_keys[place, head, slot] = projected[row, heads + head]
+                ring_of_values[place, head, slot] = projected[row, heads + kv_heads + head]
+            attend(projected[row, :heads], ring_of_keys[place], ring_of_values[place], filled[row], mixed[row])
+        multiply(mixed.reshape(rows, -1), out[layer], out_scale[layer], branch)
+        x += branch
+        normalise(x, ffn_norm[layer], epsilon, normed)
+        multiply(normed, gate_up[layer], gate_up_scale[layer], opened)
+        for row in range(rows):
+            for i in range(hidden):
+                gate = opened[row, i]
+                gated[row, i] = gate / (np.float32(1) + np.exp(-gate)) * opened[row, hidden + i]
+        multiply(gated, down[layer], down_scale[layer], branch)
+        x += branch
+    normalise(x, last, epsilon, normed)
+    return normed
+
+
+@compiled
+def convnext(seen: Floats, weights: Weights) -> Floats:
+    """A ConvNeXt block over frames that are seen with those before them, (N, kernel - 1 + T, C) -> (N, T, C)."""
+    (
+        taps,
+        bias,
+        norm,
+        shift,
+        epsilon,
+        expand,
+        expand_scale,
+        expand_bias,
+        contract,
+        contract_scale,
+        contract_bias,
+        gain,
+    ) = weights
+    rows, channels, before = len(seen), seen.shape[2], len(taps) - 1
+    length = seen.shape[1] - before
+    mixed = np.empty((rows * length, channels), np.float32)
+    opened = np.empty((rows * length, len(expand)), np.float32)
+    y = np.empty((rows * length, channels), np.float32)
+    for row in range(rows):
+        for frame in range(length):
+            sums = mixed[row * length + frame]
+            for i in range(channels):
+                sums[i] = bias[i]
+            for tap in range(len(taps)):
+                for i in range(channels):
+                    sums[i] += seen[row, frame + tap, i] * taps[tap, i]
+            mean = np.float32(0)
+            for i in range(channels):
+                mean += sums[i]
+            mean /= np.float32(channels)
+            variance = np.float32(0)
+            for i in range(channels):
+                variance += (sums[i] - mean) * (sums[i] - mean)
+            factor = np.float32(1) / np.sqrt(variance / np.float32(channels) + epsilon)
+            for i in range(channels):
+                sums[i] = (sums[i] - mean) * factor * norm[i] + shift[i]
+    multiply(mixed, expand, expand_scale, opened)
+    for place in range(len(opened)):
+        for i in range(opened.shape[1]):
+            value = opened[place, i] + expand_bias[i]
+            opened[place, i] = np.float32(0.5) * value * (np.float32(1) + math.erf(value * HALF_ROOT))
+    multiply(opened, contract, contract_scale, y)
+    for row in range(rows):
+        for frame in range(length):
+            place = row * length + frame
+            for i in range(channels):
+                y[place, i] = seen[row, before + frame, i] + (y[place, i] + contract_bias[i]) * gain[i]
+    return y.reshape(rows, length, channels)
+
+
+def array(tensor: Tensor) -> NDArray[Any]:
+    """A tensor's values as NumPy sees them, in its own memory where they lie in order."""
+    return tensor.detach().contiguous().numpy()
+
+
+def epsilon_of(norm: RMSNorm) -> np.float32:
+    return np.float32(norm.epsilon.item() ** 2)
+
+
+def weights_of(transformer: Transformer) -> Weights | None:
+    """What `layers` takes; None where a matrix is not int8."""
+    blocks = cast("list[Block]", list(transformer.blocks))
+    matrices: dict[str, list[Int8Linear]] = {}
+    for name in ("attention.qkv", "attention.out", "gate_up", "down"):
+        matrices[name] = [part for block in blocks if isinstance(part := block.get_submodule(name), Int8Linear)]
+        if len(matrices[name]) < len(blocks):
+            return None
+
+    def stacked(tensors: Iterable[Tensor]) -> NDArray[Any]:
+        return array(torch.stack(list(tensors)))
+
+    def kept(name: str) -> Weights:
+        return stacked(part.weight for part in matrices[name]), stacked(part.scale for part in matrices[name])
+
+    return (
+        stacked(block.attention_norm.weight for block in blocks),
+        *kept("attention.qkv"),
+        *kept("attention.out"),
+        stacked(block.ffn_norm.weight for block in blocks),
+        *kept("gate_up"),
+        *kept("down"),
+        array(transformer.norm.weight),
+    )
+
+
+class FusedTransformer:
+    """Steps for a `Transformer` whose weights stay as they are."""
+
+    def __init__(self, weights: Weights, transformer: Transformer) -> None:
+        self._weights = weights
+        self._config = transformer.config
+        self._epsilon = epsilon_of(transformer.norm)
+
+    def step(self, x: Tensor, cos: Tensor, sin: Tensor, state: TransformerState) -> Tensor:
+        """x (B, 1, dim) -> (B, 1, dim), as `Transformer._step` does; cos and sin broadcast to (B, H, 1, D)."""
+        config = self._config
+        turned = (len(x), config.heads + (config.kv_heads or config.heads), 1, config.head_dim)
+        positions = state.position.numpy()
+        y = layers(
+            x[:, 0].clone().numpy(),
+            self._weights,
+            self._epsilon,
+            config.heads,
+            array(cos.expand(turned)[:, :, 0]),
+            array(sin.expand(turned)[:, :, 0]),
+            tuple(layer.keys.numpy() for layer in state.layers),
+            tuple(layer.values.numpy() for layer in state.layers),
+            state.layers[0].places.numpy(),
+            positions % config.window,
+            np.minimum(positions + 1, config.window),
+        )
+        return torch.from_numpy(y)[:, None]
+
+
+class FusedConvNeXt:
+    """Steps for a `ConvNeXtBlock` whose weights stay as they are."""
+
+    def __init__(self, block: ConvNeXtBlock) -> None:
+        depthwise, expand, contract = block.depthwise.conv, block.expand, block.contract
+        assert isinstance(expand, Int8Linear) and isinstance(contract, Int8Linear) and depthwise.bias is not None
+        self._weights: Weights = (
+            array(depthwise.weight[:, 0].t()),
+            array(depthwise.bias),
+            array(block.norm.weight),
+            array(block.norm.bias),
+            np.float32(block.norm.eps),
+            *(array(part) for part in (expand.weight, expand.scale, expand.bias)),
+            *(array(part) for part in (contract.weight, contract.scale, contract.bias)),
+            array(block.scale),
+        )
+
+    def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, C, T) and the frames before it (B, C, kernel - 1) -> what `ConvNeXtBlock.step` gives; the next past."""
+        seen = torch.cat((past.transpose(1, 2), x.transpose(1, 2)), 1)
+        y = torch.from_numpy(convnext(seen.numpy(), self._weights))
+        return y.transpose(1, 2), seen[:, x.shape[-1] :].transpose(1, 2)

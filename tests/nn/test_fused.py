@@ -1,0 +1,127 @@
+"""Compiled steps: the same as PyTorch's with the same weights, at any age, for any rows of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from duologue.nn import int8, weights
+from duologue.nn.conv import ConvNeXtBlock
+from duologue.nn.transformer import Transformer, TransformerConfig
+from duologue.nn.weights import pack, unpack
+
+numba = pytest.importorskip("numba", reason="the extra `fast` is not installed")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_matrices_are_int8() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (int8, weights):
+            patch.setattr(module, "SMALLEST", 1)
+        yield
+
+
+def pair(config: TransformerConfig) -> tuple[Transformer, Transformer]:
+    """A transformer whose float weights are those that int8 can hold, and the same one fused."""
+    torch.manual_seed(0)
+    plain = Transformer(config).eval().requires_grad_(False)
+    for block in plain.blocks:  # norms that do something
+        block.attention_norm.weight.uniform_(0.5, 1.5)  # type: ignore[union-attr, operator]
+    plain.load_state_dict(unpack(pack(plain.state_dict(), ("blocks",))))
+    fused = deepcopy(plain)
+    int8.keep_int8(fused)
+    fused.fuse()
+    assert fused._fused is not None
+    return plain, fused
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    layers=st.integers(1, 3),
+    heads=st.sampled_from([(2, None), (4, 2), (4, 1)]),
+    counting=st.booleans(),
+    window=st.integers(3, 9),
+    rows=st.integers(1, 9),
+    seed=st.integers(0, 1000),
+)
+def test_fused_steps_equal_plain_ones(
+    layers: int, heads: tuple[int, int | None], counting: bool, window: int, rows: int, seed: int
+) -> None:
+    config = TransformerConfig(
+        dim=64,
+        layers=layers,
+        heads=heads[0],
+        kv_heads=heads[1],
+        window=window,
+        counting_heads=heads[0] // (heads[1] or heads[0]) if counting else 0,
+    )
+    plain, fused = pair(config)
+    states = plain.init_state(rows), fused.init_state(rows)
+    random = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        for _ in range(2 * window):  # beyond the first lap of the ring
+            awake = (torch.rand(rows, generator=random) < 0.7).nonzero()[:, 0]
+            if not len(awake):
+                continue
+            x = torch.randn(len(awake), 1, config.dim, generator=random)
+            events = torch.rand(len(awake), 1, generator=random) < 0.5
+            given = x.clone()
+            with states[0].only(awake) as one, states[1].only(awake) as other:
+                expected, got = plain.step(x, one, events=events), fused.step(x, other, events=events)
+            torch.testing.assert_close(got, expected, atol=2e-5, rtol=1e-4)
+            assert torch.equal(x, given), "what is given is left as it is"
+    for (name, kept), (_, mine) in zip(states[0].tensors(), states[1].tensors(), strict=True):
+        torch.testing.assert_close(mine, kept, atol=2e-5, rtol=1e-4, msg=name)
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows=st.integers(1, 5), sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4), seed=st.integers(0, 1000))
+def test_fused_convolutions_equal_plain_ones(rows: int, sizes: list[int], seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    plain = ConvNeXtBlock(32, 96, kernel=5).eval().requires_grad_(False)
+    for parameter in plain.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=random) / max(1, parameter[0].numel()) ** 0.5)
+    plain.load_state_dict(unpack(pack(plain.state_dict(), ("expand.weight", "contract.weight"))))
+    fused = deepcopy(plain)
+    int8.keep_int8(fused)
+    fused.fuse()
+    assert fused._fused is not None
+    states = plain.init_state(rows), fused.init_state(rows)
+    with torch.inference_mode():
+        for size in sizes:
+            x = torch.randn(rows, 32, size, generator=random)
+            torch.testing.assert_close(fused.step(x, states[1]), plain.step(x, states[0]), atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(states[1].past, states[0].past)
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    _, fused = pair(TransformerConfig(dim=64, layers=2, heads=4, window=8))
+    states = fused.init_state(5), fused.init_state(5)
+    for frame in range(12):
+        x = torch.randn(5, 1, 64)
+        others = 100 * torch.randn(5, 1, 64)
+        others[2] = x[2]
+        assert torch.equal(fused.step(x, states[0])[2], fused.step(others, states[1])[2]), frame
+
+
+def test_what_is_not_a_number_stays_in_its_row() -> None:
+    _, fused = pair(TransformerConfig(dim=64, layers=2, heads=4, window=8))
+    x = torch.randn(3, 1, 64)
+    x[1] = torch.nan
+    y = fused.step(x, fused.init_state(3))
+    assert y[1].isnan().all()
+    assert y[[0, 2]].isfinite().all()
+
+
+def test_a_pause_and_float_weights_are_left_to_pytorch() -> None:
+    plain, fused = pair(TransformerConfig(dim=64, layers=1, heads=2, window=4))
+    plain.fuse()
+    assert plain._fused is None
+    state = fused.init_state(2)
+    fused.step(torch.randn(2, 1, 64), state, torch.tensor([True, False]))
+    assert state.position.tolist() == [1, 0]
