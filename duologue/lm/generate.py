@@ -168,11 +168,11 @@ class Generator:
         reply is thought to its end whatever is heard meanwhile, if it is not stopped.
         """
         thinks = replying & (text != CUT)
+        speaks = thinks | (text > CUT)
+        forced = {"heard": heard.masked_fill(thinks, PAD)}
         with state.inner.only(_places(rows, len(state.speaking))) as inner:
-            said = self.model.thinker.step({}, inner, self.sampling, forced={"heard": heard.masked_fill(thinks, PAD)})[
-                "text"
-            ]
-            chosen = torch.where((thinks | (text > CUT)) & (said != PAD) & (said != CUT), said, text)
+            said = self.model.thinker.step({}, inner, self.sampling, forced=forced)["text"]
+            chosen = torch.where(speaks & (said != PAD) & (said != CUT), said, text)
             self.model.thinker.rewrite("text", chosen, inner)
         return chosen
 

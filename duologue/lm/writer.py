@@ -54,6 +54,7 @@ def write(
     multiply(normed, to_depth[0], to_depth[1], context)
     keys = np.empty((len(weights[0]), rows, kept[0], books, kept[1]), np.float32)
     values = np.empty_like(keys)
+    scales = np.empty((len(keys), rows, 2, kept[0], 0), np.float32)  # of none, for they are no int8
     every = np.arange(rows)
     tokens = np.empty((rows, books), np.int64)
     x = np.empty_like(context)
@@ -65,7 +66,7 @@ def write(
                 x[row] += deep[deep_first[book - 1] + 1 + tokens[row, book - 1]]
             turns_cos[row], turns_sin[row] = cos[book], sin[book]
         slot, filled = np.full(rows, book), np.full(rows, book + 1)
-        y = layers(x, weights, epsilon, heads, turns_cos, turns_sin, keys, values, every, slot, filled)
+        y = layers(x, weights, epsilon, heads, turns_cos, turns_sin, keys, values, scales, every, slot, filled)
         tokens[:, book] = given[:, book]
         if not np.any(given[:, book] == FREE):
             continue

@@ -123,28 +123,53 @@ def turn(x: Floats, cos: Floats, sin: Floats) -> None:
 
 
 @compiled
-def attend(query: Floats, keys: Floats, values: Floats, filled: int, y: Floats) -> None:
-    """One query of every head (H, D) over the first `filled` of keys and values (kv_heads, window, D) -> y (H, D)."""
+def keep(vectors: Floats, ring: NDArray[Any], scales: Floats, which: int, slot: int) -> None:
+    """Put vectors (kv_heads, D) into a row's ring (kv_heads, window, D), as int8 with `scales[which]` or unchanged."""
+    for head in range(len(vectors)):
+        if scales.size == 0:
+            for i in range(vectors.shape[1]):
+                ring[head, slot, i] = vectors[head, i]
+            continue
+        largest = np.float32(1e-12)
+        for i in range(vectors.shape[1]):
+            largest = max(largest, abs(vectors[head, i]))
+        scale = largest / np.float32(127)
+        scales[which, head, slot] = scale
+        for i in range(vectors.shape[1]):
+            ring[head, slot, i] = np.rint(vectors[head, i] / scale)
+
+
+@compiled
+def attend(query: Floats, keys: NDArray[Any], values: NDArray[Any], scales: Floats, filled: int, y: Floats) -> None:
+    """One query of every head (H, D) over the first `filled` of keys and values (kv_heads, window, D) -> y (H, D).
+
+    `scales` (2, kv_heads, window) are those of int8 keys and values.
+    """
     heads, size = query.shape
     group = heads // len(keys)
     scores = np.empty(filled, np.float32)
-    scale = np.float32(size) ** np.float32(-0.5)
+    root = np.float32(size) ** np.float32(-0.5)
     for head in range(heads):
-        kept, held = keys[head // group], values[head // group]
+        kept = head // group
         most = np.float32(-np.inf)
         for at in range(filled):
             score = np.float32(0)
             for i in range(size):
-                score += query[head, i] * kept[at, i]
-            scores[at] = score * scale
-            most = max(most, scores[at])
+                score += query[head, i] * np.float32(keys[kept, at, i])
+            score *= root
+            if scales.size:
+                score *= scales[0, kept, at]
+            scores[at] = score
+            most = max(most, score)
         total = np.float32(0)
         y[head] = 0
         for at in range(filled):
             weight = np.exp(scores[at] - most)
             total += weight
+            if scales.size:
+                weight *= scales[1, kept, at]
             for i in range(size):
-                y[head, i] += weight * held[at, i]
+                y[head, i] += weight * np.float32(values[kept, at, i])
         for i in range(size):
             y[head, i] /= total
 
@@ -157,16 +182,17 @@ def layers(
     heads: int,
     cos: Floats,
     sin: Floats,
-    keys: Sequence[Floats] | Floats,
-    values: Sequence[Floats] | Floats,
+    keys: Sequence[NDArray[Any]] | Floats,
+    values: Sequence[NDArray[Any]] | Floats,
+    scales: Sequence[Floats] | Floats,
     places: NDArray[np.int64],
     slots: NDArray[np.int64],
     filled: NDArray[np.int64],
 ) -> Floats:
     """One position through all blocks and the last norm, x (N, dim) -> (N, dim); x is used up.
 
-    Each layer has `keys` and `values` (rows, kv_heads, window, D). Row n of x is the row `places[n]` there, is kept at
-    `slots[n]` of the window, and looks at the first `filled[n]`.
+    Each layer has `keys` and `values` (rows, kv_heads, window, D), and `scales` as `AttentionState` has them. Row n of
+    x is the row `places[n]` there, is kept at `slots[n]` of the window, and looks at the first `filled[n]`.
     """
     norm, qkv, qkv_scale, out, out_scale, ffn_norm, gate_up, gate_up_scale, down, down_scale, last = weights
     rows, kv_heads, size = len(x), keys[0].shape[1], keys[0].shape[3]
@@ -180,14 +206,13 @@ def layers(
     for layer in range(len(norm)):
         normalise(x, norm[layer], epsilon, normed)
         multiply(normed, qkv[layer], qkv_scale[layer], projected.reshape(rows, -1))
-        ring_of_keys, ring_of_values = keys[layer], values[layer]
         for row in range(rows):
-            turn(projected[row, : heads + kv_heads], cos[row], sin[row])
-            place, slot = places[row], slots[row]
-            for head in range(kv_heads):
-                ring_of_keys[place, head, slot] = projected[row, heads + head]
-                ring_of_values[place, head, slot] = projected[row, heads + kv_heads + head]
-            attend(projected[row, :heads], ring_of_keys[place], ring_of_values[place], filled[row], mixed[row])
+            heard = projected[row]
+            turn(heard[: heads + kv_heads], cos[row], sin[row])
+            key, value, scale = keys[layer][places[row]], values[layer][places[row]], scales[layer][places[row]]
+            keep(heard[heads : heads + kv_heads], key, scale, 0, slots[row])
+            keep(heard[heads + kv_heads :], value, scale, 1, slots[row])
+            attend(heard[:heads], key, value, scale, filled[row], mixed[row])
         multiply(mixed.reshape(rows, -1), out[layer], out_scale[layer], branch)
         x += branch
         normalise(x, ffn_norm[layer], epsilon, normed)
@@ -321,25 +346,32 @@ class FusedTransformer:
         self._config = transformer.config
         self._epsilon = epsilon_of(transformer.norm)
 
-    def step(self, x: Tensor, cos: Tensor, sin: Tensor, state: TransformerState) -> Tensor:
+    def step(
+        self, x: Tensor, cos: Tensor, sin: Tensor, state: TransformerState, active: Tensor | None = None
+    ) -> Tensor:
         """x (B, 1, dim) -> (B, 1, dim), as `Transformer._step` does; cos and sin broadcast to (B, H, 1, D)."""
         config = self._config
         turned = (len(x), config.heads + (config.kv_heads or config.heads), 1, config.head_dim)
-        positions = state.position.numpy()
-        y = layers(
-            x[:, 0].clone().numpy(),
-            self._weights,
-            self._epsilon,
-            config.heads,
-            array(cos.expand(turned)[:, :, 0]),
-            array(sin.expand(turned)[:, :, 0]),
-            tuple(layer.keys.numpy() for layer in state.layers),
-            tuple(layer.values.numpy() for layer in state.layers),
-            state.layers[0].places.numpy(),
-            positions % config.window,
-            np.minimum(positions + 1, config.window),
+        rows = slice(None) if active is None else active.nonzero()[:, 0]
+        positions = state.position[rows].numpy()
+        y = torch.zeros_like(x[:, 0])
+        y[rows] = torch.from_numpy(
+            layers(
+                x[rows, 0].clone().numpy(),
+                self._weights,
+                self._epsilon,
+                config.heads,
+                array(cos.expand(turned)[rows, :, 0]),
+                array(sin.expand(turned)[rows, :, 0]),
+                tuple(layer.keys.numpy() for layer in state.layers),
+                tuple(layer.values.numpy() for layer in state.layers),
+                tuple(layer.scales.numpy() for layer in state.layers),
+                array(state.layers[0].places[rows]),
+                positions % config.window,
+                np.minimum(positions + 1, config.window),
+            )
         )
-        return torch.from_numpy(y)[:, None]
+        return y[:, None]
 
 
 class FusedConvNeXt:

@@ -102,10 +102,15 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @dataclass
 class AttentionState(State):
-    """Rings of the last keys and values, (B, kv_heads, window, head_dim) each."""
+    """Rings of the last keys and values, (B, kv_heads, window, head_dim) each.
+
+    Where they are int8, `scales` (B, 2, kv_heads, window) has what each key, and each value, is to be multiplied by;
+    else it is empty. A step reads all of a row's rings, and with many rows it is that which takes the time.
+    """
 
     keys: Tensor
     values: Tensor
+    scales: Tensor
 
     @property
     def runs(self) -> list[tuple[int, int]]:
@@ -119,7 +124,7 @@ class AttentionState(State):
 
     def take(self, rows: Tensor) -> TakenAttentionState:
         """Rings are too large to be copied twice a step."""
-        return TakenAttentionState(self.keys, self.values, rows)
+        return TakenAttentionState(self.keys, self.values, self.scales, rows)
 
     def give(self, rows: Tensor, taken: AttentionState) -> None:
         """What was taken was stepped in place."""
@@ -146,10 +151,10 @@ class TakenAttentionState(AttentionState):
     @torch.no_grad()
     def reset(self, rows: Tensor | None = None) -> None:
         places = self.rows if rows is None else self.rows[rows]
-        self.keys[places] = self.values[places] = 0
+        self.keys[places] = self.values[places] = self.scales[places] = 0
 
     def take(self, rows: Tensor) -> TakenAttentionState:
-        return TakenAttentionState(self.keys, self.values, self.rows[rows])
+        return TakenAttentionState(self.keys, self.values, self.scales, self.rows[rows])
 
 
 @dataclass(frozen=True)
@@ -310,12 +315,15 @@ class Transformer(StreamingModule[TransformerState]):
     def init_state(
         self, batch: int, device: torch.device | None = None, dtype: torch.dtype | None = None
     ) -> TransformerState:
-        shape = (batch, self.config.kv_heads or self.config.heads, self.config.window, self.config.head_dim)
+        kv_heads, window = self.config.kv_heads or self.config.heads, self.config.window
+        scaled = 0 if self._fused is None else window
+        dtype = dtype if self._fused is None else torch.int8
+
+        def ring() -> Tensor:
+            return torch.zeros(batch, kv_heads, window, self.config.head_dim, device=device, dtype=dtype)
+
         layers = [
-            AttentionState(
-                torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype)
-            )
-            for _ in self.blocks
+            AttentionState(ring(), ring(), torch.zeros(batch, 2, kv_heads, scaled, device=device)) for _ in self.blocks
         ]
         position, count = torch.zeros(2, batch, dtype=torch.int64, device=device)
         return TransformerState(layers, position, count)
@@ -342,9 +350,9 @@ class Transformer(StreamingModule[TransformerState]):
             state.count += (event if active is None else event & active).to(state.count.dtype)
         counts = None if event is None else state.count[:, None, None]
         cos, sin = self._rotations(state.position[:, None, None], counts)
-        if self._fused is not None and active is None:
-            y = self._fused.step(x, cos, sin, state)
-            state.position += 1
+        if self._fused is not None:
+            y = self._fused.step(x, cos, sin, state, active)
+            state.position += 1 if active is None else active.to(state.position.dtype)
             return y
         slot = state.position % window
         # A slot is filled once the row has reached it; after the first lap all are.

@@ -61,7 +61,7 @@ def test_fused_steps_equal_plain_ones(
         counting_heads=heads[0] // (heads[1] or heads[0]) if counting else 0,
     )
     plain, fused = pair(config)
-    states = plain.init_state(rows), fused.init_state(rows)
+    states = plain.init_state(rows), plain.init_state(rows)  # both with rings of float32
     random = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         for _ in range(2 * window):  # beyond the first lap of the ring
@@ -77,6 +77,29 @@ def test_fused_steps_equal_plain_ones(
             assert torch.equal(x, given), "what is given is left as it is"
     for (name, kept), (_, mine) in zip(states[0].tensors(), states[1].tensors(), strict=True):
         torch.testing.assert_close(mine, kept, atol=2e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rings_of_int8_remember_nearly_as_well(seed: int) -> None:
+    config = TransformerConfig(dim=64, layers=2, heads=4, kv_heads=2, window=8)
+    plain, fused = pair(config)
+    states = plain.init_state(3), fused.init_state(3)
+    assert states[1].layers[0].keys.dtype == torch.int8
+    random = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        for _ in range(20):
+            x = torch.randn(3, 1, config.dim, generator=random)
+            expected, got = plain.step(x, states[0]), fused.step(x, states[1])
+            assert (got - expected).norm() < 0.02 * expected.norm()
+    kept, held = states[1].layers[0], states[0].layers[0]
+    torch.testing.assert_close(kept.values * kept.scales[:, 1, ..., None], held.values, atol=0.02, rtol=0)
+    saved = states[1].save(1)
+    states[1].reset(torch.tensor([True, True, False]))
+    assert not kept.scales[1].any() and kept.scales[2].all()
+    states[1].restore(0, saved)
+    x = torch.randn(1, 1, config.dim, generator=random)
+    with torch.inference_mode(), states[0].only(torch.tensor([1])) as one, states[1].only(torch.tensor([0])) as other:
+        torch.testing.assert_close(fused.step(x, other), plain.step(x, one), atol=0.1, rtol=0.05)
 
 
 @settings(max_examples=15, deadline=None)
@@ -118,10 +141,18 @@ def test_what_is_not_a_number_stays_in_its_row() -> None:
     assert y[[0, 2]].isfinite().all()
 
 
-def test_a_pause_and_float_weights_are_left_to_pytorch() -> None:
-    plain, fused = pair(TransformerConfig(dim=64, layers=1, heads=2, window=4))
+def test_a_row_that_pauses_keeps_its_state() -> None:
+    _, fused = pair(TransformerConfig(dim=64, layers=2, heads=2, window=4))
+    states = fused.init_state(2), fused.init_state(2)
+    x = torch.randn(3, 2, 1, 64)
+    fused.step(x[0], states[0])
+    fused.step(x[0], states[1])
+    fused.step(x[1], states[0], torch.tensor([True, False]))
+    assert states[0].position.tolist() == [2, 1]
+    assert torch.equal(fused.step(x[2], states[0])[1], fused.step(x[2], states[1])[1])
+
+
+def test_float_weights_are_left_to_pytorch() -> None:
+    plain, _ = pair(TransformerConfig(dim=64, layers=1, heads=2, window=4))
     plain.fuse()
     assert plain._fused is None
-    state = fused.init_state(2)
-    fused.step(torch.randn(2, 1, 64), state, torch.tensor([True, False]))
-    assert state.position.tolist() == [1, 0]
