@@ -87,7 +87,8 @@ def test_the_packed_model_hears_the_codes_it_was_trained_on(run: Path) -> None:
     model = SpeechLM.load(run / "model")
     assert {stream.name for stream in model.config.thinker_layout.heard} >= {"user", "user_codes"}
     trained = SpectralCodec.load(run / "ears").state_dict()
-    assert all(torch.equal(tensor, trained[name]) for name, tensor in model.codec.state_dict().items())
+    for name, tensor in model.codec.state_dict().items():
+        assert name.startswith("decoder.") or torch.equal(tensor, trained[name]), name
 
 
 def test_the_packed_model_talks_by_the_rules(run: Path) -> None:

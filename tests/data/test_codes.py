@@ -29,7 +29,8 @@ def test_frames_encoded_whole_are_those_of_the_stream(tmp_path: Path, question: 
     think = model.thinker.step
 
     def listen(streams: dict[str, torch.Tensor], *rest: object, **more: object) -> dict[str, torch.Tensor]:
-        heard.append(streams["user_codes"][0])
+        if streams:  # and not in inner speech
+            heard.append(streams["user_codes"][0])
         return think(streams, *rest, **more)  # type: ignore[arg-type]
 
     model.thinker.step = listen  # type: ignore[method-assign, assignment]
