@@ -3,13 +3,12 @@
 A slot is stepped when a whole frame of its user is there. Frames that are ready at the same time share a step, so the
 busier the engine is, the larger its batches are, and a lone conversation waits for nobody. What comes unevenly is heard
 evenly (`cushion`). Of a client that is later than ever, a slot whose conversation runs hears silence; of one that is
-early, what has piled up is heard at up to `HASTE` times real time, the less so the busier the engine is, for it can
-wait and the others can't. What would pile up beyond `buffer` seconds is refused.
+early, what has piled up is heard at up to `HASTE` times real time, and what would pile up beyond `buffer` seconds is
+refused.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -24,7 +23,6 @@ from duologue.systems.cushion import Cushion
 from duologue.systems.rows import Rows, Saved
 
 HASTE = 8.0
-LATELY = 0.5  # seconds over which it is judged how busy the engine is
 RECENT = 512  # steps over which lateness is judged
 
 
@@ -151,7 +149,6 @@ class Engine:
         self._free = deque(range(rows.size))
         self._slots: dict[int, Slot] = {}
         self._recent: deque[tuple[int, int]] = deque(maxlen=RECENT)  # frames and late frames of each step
-        self._busy, self._stepped = 0.0, 0.0  # the share of its time that it spent in steps of late, up to then
         self._wake = threading.Condition()  # guards slots and queues; never held during a step
         self._stepping = threading.Lock()  # guards the rows; held during a step
         self._stopped = False
@@ -277,8 +274,7 @@ class Engine:
     def _due(self, slot: Slot) -> float:
         """When a slot may take its next step, as far as it is known by now."""
         if slot._frames:
-            haste = max(1.0, HASTE * (1 - self._busy))
-            return max(slot._frames[0][1], slot._stepped + self.frame_seconds / haste)
+            return max(slot._frames[0][1], slot._stepped + self.frame_seconds / HASTE)
         if slot._cushion is not None:
             return max(slot._cushion.silence(), slot._stepped + self.frame_seconds)
         return np.inf
@@ -307,9 +303,6 @@ class Engine:
                 self._fail(slot, error)
             return
         end = time.monotonic()
-        passed = max(end - self._stepped, end - begin)
-        self._busy += ((end - begin) / passed - self._busy) * (1 - math.exp(-passed / LATELY))
-        self._stepped = end
         late = 0
         reported: set[Exception] = set()  # a batch that broke off has one error for all of its rows
         for slot, silence, due in taken:

@@ -16,7 +16,7 @@ from systems.simple import Beeper, frames, write_tiny_model
 from duologue.errors import AudioError
 from duologue.systems import registry
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard, Timing
-from duologue.systems.engine import HASTE, Engine, EngineFullError, Heard, SlotLostError
+from duologue.systems.engine import Engine, EngineFullError, Heard, SlotLostError
 from duologue.systems.native import NativeSystem
 from duologue.systems.rows import rows_of
 
@@ -112,21 +112,6 @@ def test_an_early_client_is_buffered_to_a_limit_and_then_refused() -> None:
         assert engine.statistics.refused == 100 - taken
         ears.hear(taken)
         assert slot.push(SILENCE)
-
-
-def test_a_busy_engine_makes_no_haste_for_an_early_client() -> None:
-    with running(Beeper()) as engine:
-        slot = engine.join(Ears())
-        gaps = []
-        for busy in (0.0, 0.5, 1.0):
-            with engine._stepping, engine._wake:  # it does nothing meanwhile
-                slot._frames.append((SILENCE, 0.0))
-                engine._busy, slot._stepped = busy, 1e9
-                gaps.append(engine._due(slot) - slot._stepped)
-                slot._frames.clear()
-    assert gaps == pytest.approx(
-        [engine.frame_seconds / HASTE, engine.frame_seconds / (HASTE / 2), engine.frame_seconds]
-    )
 
 
 def test_slots_are_given_out_once_and_come_back() -> None:
