@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,14 @@ def vowels(seconds: float = 3.0, rate: int = 16000) -> np.ndarray:
     syllables = np.maximum(0, np.sin(2 * np.pi * 4 * time)) * ((time > 0.3) & (time < seconds - 0.3))
     voice = voice * syllables
     return np.asarray(0.3 * voice / np.abs(voice).max(), np.float32)
+
+
+@pytest.fixture(scope="module")
+def small_matrices_are_int8() -> Iterator[None]:
+    """Lets models of a test's size have weights of int8, as only large matrices do else."""
+    from duologue.nn import int8, weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (int8, weights):
+            patch.setattr(module, "SMALLEST", 1)
+        yield

@@ -1,8 +1,9 @@
 """Steps of transformers and ConvNeXt blocks with int8 weights, compiled by Numba where that is installed.
 
 In PyTorch a step is hundreds of operations on a vector or two, and to start each takes longer than its arithmetic. Here
-it is loops over the same weights and the same rings. Vectors stay float32, and what is in one row of a batch changes
-nothing in another. The machine code is kept beside this file, or in the user's cache, so each machine compiles once.
+it is loops over the same weights. Vectors stay float32, and what is in one row of a batch changes nothing in another;
+how many rows there are may change a last bit. The machine code is kept beside this file, or in the user's cache, so
+each machine compiles once.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
@@ -13,24 +12,17 @@ from hypothesis import strategies as st
 from duologue.lm.backbone import Backbone, BackboneConfig
 from duologue.lm.sampling import Sampling
 from duologue.lm.streams import Layout, Stream
-from duologue.nn import int8, weights
+from duologue.nn import int8
 from duologue.nn.transformer import TransformerConfig
 from duologue.nn.weights import pack, unpack
 
-pytest.importorskip("numba", reason="the extra `fast` is not installed")
+pytest.importorskip("numba", reason="Numba is not installed; it has no build for this Python")
+pytestmark = pytest.mark.usefixtures("small_matrices_are_int8")
 
 SIZES = BackboneConfig(
     temporal=TransformerConfig(dim=64, layers=2, heads=2, window=8),
     depth=TransformerConfig(dim=32, layers=2, heads=2, window=8),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_matrices_are_int8() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (int8, weights):
-            patch.setattr(module, "SMALLEST", 1)
-        yield
 
 
 def pair(tied: bool, delays: tuple[int, ...] = ()) -> tuple[Backbone, Backbone]:

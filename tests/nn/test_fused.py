@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
@@ -10,20 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from duologue.nn import int8, weights
+from duologue.nn import int8
 from duologue.nn.conv import ConvNeXtBlock
 from duologue.nn.transformer import Transformer, TransformerConfig
 from duologue.nn.weights import pack, unpack
 
-numba = pytest.importorskip("numba", reason="the extra `fast` is not installed")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_matrices_are_int8() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (int8, weights):
-            patch.setattr(module, "SMALLEST", 1)
-        yield
+pytest.importorskip("numba", reason="Numba is not installed; it has no build for this Python")
+pytestmark = pytest.mark.usefixtures("small_matrices_are_int8")
 
 
 def pair(config: TransformerConfig) -> tuple[Transformer, Transformer]:
