@@ -10,73 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from duologue.lm.streams import FREE
-from duologue.nn.fused import Floats, Weights, array, compiled, epsilon_of, layers, multiply, normalise, weights_of
+from duologue.nn.fused import array, epsilon_of, weights_of, write
 from duologue.nn.int8 import Int8Linear, Int8TiedEmbedding
 
 if TYPE_CHECKING:
     from duologue.lm.backbone import Backbone
     from duologue.lm.tables import StepTables
-
-
-@compiled
-def write(
-    hidden: Floats,
-    given: NDArray[np.int64],
-    norm: Floats,
-    to_depth: tuple[NDArray[np.int8], Floats],
-    places: Floats,
-    deep: Floats,
-    deep_first: NDArray[np.int64],
-    weights: Weights,
-    epsilon: np.float32,
-    heads: int,
-    kept: tuple[int, int],
-    cos: Floats,
-    sin: Floats,
-    outputs: tuple[tuple[NDArray[np.int8], Floats], ...],
-    output_of: NDArray[np.int64],
-    skipped: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """hidden (N, width) -> tokens (N, books): those `given` (N, books), and what is chosen where they are `FREE`.
-
-    Book i begins as the context plus `places[i]`, plus what `deep` has of the token before; it is turned by cos[i] and
-    sin[i] (H, D), and chosen among the rows of `outputs[output_of[i]]` but the first `skipped[i]`. `kept` is the number
-    of key and value heads and their size.
-    """
-    rows, books = len(hidden), len(places)
-    normed = np.empty_like(hidden)
-    normalise(hidden, norm, epsilon, normed)
-    context = np.empty((rows, places.shape[1]), np.float32)
-    multiply(normed, to_depth[0], to_depth[1], context)
-    keys = np.empty((len(weights[0]), rows, kept[0], books, kept[1]), np.float32)
-    values = np.empty_like(keys)
-    scales = np.empty((len(keys), rows, 2, kept[0], 0), np.float32)  # of none, for they are no int8
-    every = np.arange(rows)
-    tokens = np.empty((rows, books), np.int64)
-    x = np.empty_like(context)
-    turns_cos, turns_sin = np.empty((rows, *cos.shape[1:]), np.float32), np.empty((rows, *sin.shape[1:]), np.float32)
-    for book in range(books):
-        for row in range(rows):
-            x[row] = context[row] + places[book]
-            if book:
-                x[row] += deep[deep_first[book - 1] + 1 + tokens[row, book - 1]]
-            turns_cos[row], turns_sin[row] = cos[book], sin[book]
-        slot, filled = np.full(rows, book), np.full(rows, book + 1)
-        y = layers(x, weights, epsilon, heads, turns_cos, turns_sin, keys, values, scales, every, slot, filled)
-        tokens[:, book] = given[:, book]
-        if not np.any(given[:, book] == FREE):
-            continue
-        matrix, scale = outputs[output_of[book]]
-        logits = np.empty((rows, len(matrix)), np.float32)
-        multiply(y, matrix, scale, logits)
-        for row in range(rows):
-            if given[row, book] == FREE:
-                tokens[row, book] = np.argmax(logits[row, skipped[book] :])
-    return tokens
 
 
 class FusedWriter:
@@ -125,4 +67,4 @@ class FusedWriter:
         given = np.full((len(hidden), self._books), FREE, np.int64)
         for columns, tokens in forced:
             given[:, columns] = tokens.numpy()
-        return torch.from_numpy(write(array(hidden), given, *self._arguments))
+        return torch.from_numpy(write(array(hidden), given, FREE, *self._arguments))

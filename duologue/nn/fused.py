@@ -3,7 +3,7 @@
 In PyTorch a step is hundreds of operations on a vector or two, and to start each takes longer than its arithmetic. Here
 it is loops over the same weights. Vectors stay float32, and what is in one row of a batch changes nothing in another;
 how many rows there are may change a last bit. The machine code is kept beside this file, or in the user's cache, so
-each machine compiles once.
+each machine compiles once; all of it is in one file, since that is where Numba looks whether its copy is still good.
 """
 
 from __future__ import annotations
@@ -226,6 +226,64 @@ def layers(
         x += branch
     normalise(x, last, epsilon, normed)
     return normed
+
+
+@compiled
+def write(
+    hidden: Floats,
+    given: NDArray[np.int64],
+    free: int,
+    norm: Floats,
+    to_depth: tuple[NDArray[np.int8], Floats],
+    places: Floats,
+    deep: Floats,
+    deep_first: NDArray[np.int64],
+    weights: Weights,
+    epsilon: np.float32,
+    heads: int,
+    kept: tuple[int, int],
+    cos: Floats,
+    sin: Floats,
+    outputs: tuple[tuple[NDArray[np.int8], Floats], ...],
+    output_of: NDArray[np.int64],
+    skipped: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """hidden (N, width) -> tokens (N, books): those `given` (N, books), and what is chosen where they are `free`.
+
+    Book i begins as the context plus `places[i]`, plus what `deep` has of the token before; it is turned by cos[i] and
+    sin[i] (H, D), and chosen among the rows of `outputs[output_of[i]]` but the first `skipped[i]`. `kept` is the number
+    of key and value heads and their size.
+    """
+    rows, books = len(hidden), len(places)
+    normed = np.empty_like(hidden)
+    normalise(hidden, norm, epsilon, normed)
+    context = np.empty((rows, places.shape[1]), np.float32)
+    multiply(normed, to_depth[0], to_depth[1], context)
+    keys = np.empty((len(weights[0]), rows, kept[0], books, kept[1]), np.float32)
+    values = np.empty_like(keys)
+    scales = np.empty((len(keys), rows, 2, kept[0], 0), np.float32)  # of none, for they are no int8
+    every = np.arange(rows)
+    tokens = np.empty((rows, books), np.int64)
+    x = np.empty_like(context)
+    turns_cos, turns_sin = np.empty((rows, *cos.shape[1:]), np.float32), np.empty((rows, *sin.shape[1:]), np.float32)
+    for book in range(books):
+        for row in range(rows):
+            x[row] = context[row] + places[book]
+            if book:
+                x[row] += deep[deep_first[book - 1] + 1 + tokens[row, book - 1]]
+            turns_cos[row], turns_sin[row] = cos[book], sin[book]
+        slot, filled = np.full(rows, book), np.full(rows, book + 1)
+        y = layers(x, weights, epsilon, heads, turns_cos, turns_sin, keys, values, scales, every, slot, filled)
+        tokens[:, book] = given[:, book]
+        if not np.any(given[:, book] == free):
+            continue
+        matrix, scale = outputs[output_of[book]]
+        logits = np.empty((rows, len(matrix)), np.float32)
+        multiply(y, matrix, scale, logits)
+        for row in range(rows):
+            if given[row, book] == free:
+                tokens[row, book] = np.argmax(logits[row, skipped[book] :])
+    return tokens
 
 
 @compiled
