@@ -36,6 +36,7 @@ from duologue.atomic import write_text
 
 PARROT = Path(__file__).parent / "serving" / "parrot.py"
 LOG = "server.log"
+FUZZ_NICE = 10  # those who send nonsense have machines of their own; here they only get what the others leave
 LEVELS = [1, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48]
 
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -187,6 +188,7 @@ def fuzz(
 
 async def _fuzz_beside(served: Served, count: int, seed: int, question: Path) -> tuple[Findings, dict[str, Any]]:
     async with beside(f"{served.ws}/v1/realtime", question, talkers=1) as seen:
+        os.nice(FUZZ_NICE)
         findings = await send_nonsense(served, count, seed)
     return findings, seen
 

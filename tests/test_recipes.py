@@ -120,6 +120,24 @@ def test_a_model_listens_further_and_keeps_all_but_its_thinker(run: Path, tmp_pa
     assert changed == {"thinker"}
 
 
+def test_ears_grow_before_a_model_listens_further(run: Path, tmp_path: Path) -> None:
+    from duologue.lm.model import SpeechLM
+
+    settings = ("speech=none", "scenes=4", "dictations=2", "dev_scenes=2", "workers=1", "mix.rows=4", "mix.frames=160")
+    voice = ("voice.engine=espeak", "voice.name=en-us", f"model={run / 'model'}", "loop.steps=2")
+    done = train(tmp_path, *settings, *voice, "ears=[1,2,1]", recipe="further")
+    assert done.returncode == 0, done.stderr
+    model = SpeechLM.load(tmp_path / "model")
+    assert model.config.thinker.ears == (1, 2, 1)
+    assert (
+        len(model.thinker.encoders["user"].layers)
+        == len(SpeechLM.load(run / "model").thinker.encoders["user"].layers) + 1
+    )
+    done = train(tmp_path / "less", *settings, *voice, "ears=[1,0,1]", recipe="further")
+    assert done.returncode == 1
+    assert "change ears" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
 def test_a_model_that_speaks_in_another_voice_is_not_taken_further(run: Path, tmp_path: Path) -> None:
     done = train(tmp_path, f"model={run / 'model'}", recipe="further")
     assert done.returncode == 1

@@ -40,6 +40,7 @@ class BackboneConfig(BaseModel):
     temporal: TransformerConfig
     depth: TransformerConfig
     dropout: float = 0.0  # on the embedded frames, in training only
+    ears: tuple[int, ...] | None = None  # ConvNeXt blocks after each halving of heard features; one each where not told
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Backbone(nn.Module):
         self.depth = Transformer(config.depth)
         self.dropout = nn.Dropout(config.dropout)
         self.encoders = nn.ModuleDict(
-            {s.name: FeatureEncoder(s.size, s.hops, width) for s in layout.streams if s.kind == "features"}
+            {s.name: FeatureEncoder(s.size, s.hops, width, config.ears) for s in layout.streams if s.kind == "features"}
         )
         # Row 0 of every table is the absent token; token k is row k + 1.
         self.tables = nn.ModuleDict()
@@ -246,6 +247,16 @@ class Backbone(nn.Module):
             torch.zeros((batch, len(self.layout.written), lag + 1), dtype=torch.int64, device=device),
             torch.zeros(batch, dtype=torch.int64, device=device),
         )
+
+    def grow_ears(self, ears: tuple[int, ...]) -> None:
+        """Put blocks behind those that heard features go through, up to `ears`; what it does stays until it learns.
+
+        Raises:
+            ValueError: see `FeatureEncoder.grow`.
+        """
+        for encoder in self.encoders.values():
+            cast(FeatureEncoder, encoder).grow(ears)
+        self.config = self.config.model_copy(update={"ears": ears})
 
     def _encoder(self, stream: Stream) -> FeatureEncoder:
         encoder = self.encoders[stream.name]

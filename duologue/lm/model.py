@@ -121,6 +121,11 @@ class SpeechLM(nn.Module):
         """Codec frames in one frame of the model."""
         return FRAME // self.codec.frame
 
+    def grow_ears(self, ears: tuple[int, ...]) -> None:
+        """Let the thinker hear through more blocks; see `Backbone.grow_ears`."""
+        self.thinker.grow_ears(ears)
+        self.config = self.config.model_copy(update={"thinker": self.thinker.config})
+
     def save(self, folder: str | os.PathLike[str], *, packed: bool = False) -> None:
         """Write config.json, model.safetensors and tokenizer.json; `packed`: small, as models are shipped.
 

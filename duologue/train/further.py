@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from duologue.atomic import write_text
@@ -24,6 +25,8 @@ class Further(ScenesRecipe):
 
     model: Path
     """The folder of a trained model."""
+    ears: tuple[int, ...] | None = None
+    """ConvNeXt blocks that its ears are to have after each halving, no fewer than it has; None: as they are."""
     mix: ListenRecipe
     loop: LoopConfig
     training: ThinkerTraining = ThinkerTraining(lr=1e-3, muon_lr=2e-3)
@@ -36,7 +39,7 @@ def run(config: Further, folder: Path, console: Console | None) -> dict[str, flo
         what was measured last on the development split, running freely; nothing on processes but the first.
 
     Raises:
-        ModelError: the model is damaged, or it is not one that `duologue train` made.
+        ModelError: the model is damaged, it is not one that `duologue train` made, or its ears have more blocks.
     """
     first = distributed.start(distributed.device_for(config.loop.device)).first
     console = console if first else None
@@ -46,6 +49,12 @@ def run(config: Further, folder: Path, console: Console | None) -> dict[str, flo
     made = Made.model_validate_json((config.model / MADE).read_bytes())
     if made.voice != config.voice.name:
         raise ModelError(f"{config.model} speaks as {made.voice}, not as {config.voice.name}; set voice.name to that")
+    if config.ears is not None:
+        torch.manual_seed(config.seed)
+        try:
+            model.grow_ears(config.ears)
+        except ValueError as error:
+            raise ModelError(f"{config.model}: {error}; change ears") from error
     with distributed.first_alone():
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(config.model / "tokenizer.json", folder / "tokenizer.json")

@@ -32,9 +32,10 @@ Sources = dict[str, tuple[Source, float]]
 """Name -> (source, share of the steps)."""
 DENSE = (0.0,)
 """Empty frames between the words of a drill while it is learned,"""
-SPOKEN = (0.0, 2.0, 4.0, 6.0)
+SPOKEN = (0.0, 0.0, 2.0, 5.0)
 """and while listening is: a spoken word takes four or five. Sums that were known in 98 of 100 cases word upon word were
-known in 70 at the pace of speech, for nothing but the distance of their words."""
+known in 70 at the pace of speech, for nothing but the distance of their words; so what answers is inner speech, word
+upon word (`duologue.lm.generate`), and what hears need only know that an answer is due."""
 DICTATION = Shares(dialogue=0, words=0, unknown=0, silence=0, dictation=1)
 
 
@@ -79,7 +80,7 @@ class ListenRecipe(Settings):
     """Share of text-only steps while listening is learned, so that the answers are not forgotten."""
     drill_share: float = 0.6
     """Share of the text-only steps that practise arithmetic and repeating, without conversation around them."""
-    over_sound_share: float = 0.7
+    over_sound_share: float = 0.3
     """Share of the text-only steps, while listening is learned, over sound that has nothing to do with their words."""
 
 

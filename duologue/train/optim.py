@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -83,6 +83,7 @@ def optimizer_for(
     betas: tuple[float, float] = (0.9, 0.95),
     weight_decay: float = 0.01,
     outer: Sequence[str] = ("embed", "head"),
+    factors: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """Make the optimiser for all parameters of `module` that want gradients.
 
@@ -93,27 +94,31 @@ def optimizer_for(
         lr: AdamW's rate.
         muon_lr: Muon's rate; None leaves all to AdamW.
         outer: parts of a parameter's dotted name that mark it as an embedding or a head, which Muon does not fit.
+        factors: first part of a parameter's dotted name -> what the rates are multiplied by there; 1 elsewhere.
     """
     embeddings = {id(layer.weight) for layer in module.modules() if isinstance(layer, nn.Embedding)}
-    hidden: list[nn.Parameter] = []
-    decayed: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
+    hidden: dict[float, list[nn.Parameter]] = {}
+    decayed: dict[float, list[nn.Parameter]] = {}
+    plain: dict[float, list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
         at_edge = id(parameter) in embeddings or any(mark in name for mark in outer)
         if parameter.ndim < 2 or at_edge:
-            plain.append(parameter)
-        elif parameter.ndim == 2 and muon_lr is not None:
-            hidden.append(parameter)
+            kind = plain
         else:
-            decayed.append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+            kind = hidden if parameter.ndim == 2 and muon_lr is not None else decayed
+        kind.setdefault((factors or {}).get(name.partition(".")[0], 1.0), []).append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": decay, "lr": lr * factor}
+        for kind, decay in ((decayed, weight_decay), (plain, 0.0))
+        for factor, parameters in kind.items()
+    ]
     adamw = [torch.optim.AdamW(groups, lr=lr, betas=betas)] if groups else []
     if muon_lr is None or not hidden:
-        return adamw[0] if adamw else torch.optim.AdamW(hidden, lr=lr, betas=betas)
-    return Joined([*adamw, Muon(hidden, muon_lr, weight_decay)])
+        return adamw[0] if adamw else torch.optim.AdamW([], lr=lr, betas=betas)
+    matrices = [{"params": parameters, "lr": muon_lr * factor} for factor, parameters in hidden.items()]
+    return Joined([*adamw, Muon(matrices, muon_lr, weight_decay)])
 
 
 class Ema:

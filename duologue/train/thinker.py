@@ -26,6 +26,8 @@ class ThinkerTraining(BaseModel):
     weight_decay: float = 0.02
     history_noise: float = Field(default=0.1, ge=0, le=1)
     """Largest share of the fed-back tokens that are hidden or replaced in a row; each row draws its own share."""
+    ears_factor: float = Field(default=1.0, gt=0)
+    """What the rates are multiplied by in the encoders of heard features; more where they have new blocks."""
     compile: bool = False
 
 
@@ -61,6 +63,7 @@ class ThinkerTask(Task):
             muon_lr=config.muon_lr,
             weight_decay=config.weight_decay,
             outer=("tables", "heads", "place"),
+            factors={"encoders": config.ears_factor},
         )
         return {"model": optimizer}
 

@@ -46,6 +46,17 @@ def test_every_parameter_is_trained_by_one_optimiser(muon_lr: float | None) -> N
     assert decay[id(net.conv.weight)] > 0
 
 
+@pytest.mark.parametrize("muon_lr", [None, 1e-2])
+def test_a_factor_holds_for_one_part_alone(muon_lr: float | None) -> None:
+    net = Net()
+    optimizer = optimizer_for(net, 1e-3, muon_lr=muon_lr, factors={"hidden": 3.0})
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[id(net.hidden.weight)] == pytest.approx(3 * (muon_lr or 1e-3))
+    assert rates[id(net.hidden.bias)] == pytest.approx(3e-3)
+    others = [p for part in (net.embed, net.conv, net.head) for p in part.parameters()]
+    assert {rates[id(p)] for p in others} == {1e-3}
+
+
 def test_muon_learns_and_its_state_comes_back() -> None:
     net, tokens = Net(), torch.arange(11)[None]
 
