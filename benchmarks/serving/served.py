@@ -26,7 +26,13 @@ from .loopback import Loopback  # relative: the benchmark and the tests know thi
 START = 120.0  # seconds that a server may take to be ready
 CLI = ("-m", "duologue.cli")
 STOP = 60.0  # that it may take to end
-OPEN_HOUSE = {"sessions_per_key": 4096, "sessions_per_address": 4096, "drain": 1}
+OPEN_HOUSE = {
+    "sessions_per_key": 4096,
+    "sessions_per_address": 4096,
+    "messages_per_key": 1e6,
+    "messages_per_address": 1e6,
+    "drain": 1,
+}
 """Limits under which all of a benchmark's clients may come from one address."""
 
 _SAMPLE = re.compile(r"^(\w+)(\{[^}]*\})? (\S+)$", re.MULTILINE)

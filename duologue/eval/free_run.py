@@ -28,10 +28,12 @@ def free_run(
     In a batch without sound the user's words are given, and only the rest is the model's own.
 
     Returns:
-        name -> (B, F) tokens of each predicted stream.
+        name -> (B, F) tokens of each predicted stream, on the CPU wherever the model is.
     """
     rows, frames = batch["text"].shape[:2]
-    state = model.init_state(rows)
+    device = next(model.parameters()).device
+    batch = {name: value.to(device) for name, value in batch.items()}
+    state = model.init_state(rows, device)
     has_sound = "user" in batch or "user_codes" in batch
     out: dict[str, list[Tensor]] = {name: [] for name in predicted}
     heard_streams = [stream for stream in model.layout.heard if stream.name in batch]
@@ -41,7 +43,7 @@ def free_run(
         return {
             stream.name: batch[stream.name][:, frame]
             if stream.name in batch
-            else torch.full((rows, stream.books), ABSENT)
+            else torch.full((rows, stream.books), ABSENT, device=device)
             for stream in told
         }
 
@@ -55,7 +57,7 @@ def free_run(
         step = model.step(heard, state, {}, forced={} if has_sound else given(frame))
         for name in predicted:
             out[name].append(step[name][:, 0])
-    return {name: torch.stack(tokens, dim=1) for name, tokens in out.items()}
+    return {name: torch.stack(tokens, dim=1).cpu() for name, tokens in out.items()}
 
 
 @dataclass(frozen=True)

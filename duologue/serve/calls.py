@@ -79,11 +79,12 @@ class Calls:
         with contextlib.ExitStack() as stack:
             try:
                 address = request.client.host if request.client else ""
+                server.traffic.count(guest.key, address)
                 stack.enter_context(server.places.hold(guest.key, address))
                 offer, settings = await _read(request, server.limits.depth)
                 realtime, saved = await _resumed(request, guest) or (_session(request, guest, settings), None)
                 realtime.place = lambda: server.places.hold(guest.key, address)
-                call = webrtc.Call(realtime, server, guest.key, saved)
+                call = webrtc.Call(realtime, server, guest.key, address, saved)
                 answer = await call.answer(offer, request.scope["server"][0])
                 return self._begin(server, call, answer, stack)
             except LimitError as limit:

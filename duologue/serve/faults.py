@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from duologue.serve.limits import LimitError
+
 T = TypeVar("T")
 
 SHOWN = 64  # characters of a wrong value that are shown
@@ -53,6 +55,11 @@ class RealtimeError(Exception):
         super().__init__(message)
         self.blamed = blamed
         self.body: dict[str, Any] = {"type": type, "code": code, "message": message, "param": param, "event_id": None}
+
+
+def over_limit(limit: LimitError) -> RealtimeError:
+    """A limit of the server's that a client ran into, as it is told in a session."""
+    return RealtimeError(str(limit), "rate_limit_exceeded", type="rate_limit_error")
 
 
 def checked(validate: Callable[[Any], T], value: Any, where: str = "") -> T:

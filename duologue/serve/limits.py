@@ -27,6 +27,8 @@ class Limits(BaseModel):
     connections: int = Field(default=1000, ge=1)  # of all clients, admitted or not
     messages_per_second: float = Field(default=200, gt=0)
     messages_at_once: int = Field(default=2000, ge=1)
+    messages_per_key: float = Field(default=2400, gt=0)  # a second, and requests, over all connections of a key
+    messages_per_address: float = Field(default=2400, gt=0)
     message_bytes: int = Field(default=4 << 20, ge=1 << 10)
     depth: int = Field(default=24, ge=4, le=256)  # of nested JSON; deeper, and reading it may end the stack
     audio_rate: float = Field(default=8, gt=0)  # times real time
@@ -43,6 +45,10 @@ class Limits(BaseModel):
     parked: int = Field(default=128, ge=1)  # conversations that are kept so; the oldest are forgotten
     parked_per_key: int = Field(default=64, ge=1)
     drain: float = Field(default=20, ge=0)  # running conversations may go on when the server is told to stop
+
+
+BURST = 10.0  # seconds whose messages a key or an address may send at once
+REMEMBERED = 4096  # keys and addresses whose messages are counted, before those that have been quiet are forgotten
 
 
 class Bucket:
@@ -65,6 +71,34 @@ class Bucket:
     @property
     def left(self) -> float:
         return self._left
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing that was taken matters any more."""
+        return self._left + (time.monotonic() - self._since) * self.rate >= self.burst
+
+
+class Traffic:
+    """Counts the messages of each key and each address, on whatever connections they come."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._rates = {"key": limits.messages_per_key, "address": limits.messages_per_address}
+        self._buckets: dict[tuple[str, str], Bucket] = {}
+
+    def count(self, key: str, address: str) -> None:
+        """A message or a request came.
+
+        Raises:
+            LimitError: there are too many.
+        """
+        for kind, name in (("key", key), ("address", address)):
+            bucket = self._buckets.get((kind, name))
+            if bucket is None:
+                if len(self._buckets) >= REMEMBERED:
+                    self._buckets = {whose: kept for whose, kept in self._buckets.items() if not kept.full}
+                bucket = self._buckets[kind, name] = Bucket(self._rates[kind], BURST * self._rates[kind])
+            if not bucket.take():
+                raise LimitError(f"Too many messages from this {kind}; slow down.")
 
 
 class Places:

@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import re
-from itertools import accumulate
 from typing import Any
 
 from duologue.serve.events import CLIENT_EVENT, EARLIER_RESPONSE, ClientEvent, ItemParam
@@ -37,16 +36,22 @@ def read_object(text: str | bytes, depth: int, what: str, param: str | None = No
     return value
 
 
-def depth_of(text: str, enough: int = 0) -> int:
-    """How deep a JSON text is nested, or a bound on it that is not above `enough`.
+def depth_of(text: str, enough: int | None = None) -> int:
+    """How deep a JSON text is nested; where `enough` is given, any number that is above it exactly if that is.
 
     It is found before the text is read, as the parser goes down the stack: whatever runs by chance at the bottom of it,
     the finalizers of a garbage collection say, has no stack left.
     """
     brackets = text.count("[") + text.count("{")
-    if brackets <= enough:
+    if brackets <= (enough or 0):
         return brackets
-    return max(accumulate(_STEPS[each] for each in _BRACKET.findall(_STRING.sub("", text))), default=0)
+    depth = deepest = 0
+    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+        depth += _STEPS[bracket[0]]
+        deepest = max(deepest, depth)
+        if enough is not None and deepest > enough:  # a text of brackets alone would take its time
+            break
+    return deepest
 
 
 def read_message(text: object, limits: Limits) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from duologue.serve.events import (
     SessionUpdate,
     format_of,
 )
-from duologue.serve.faults import RealtimeError
+from duologue.serve.faults import RealtimeError, over_limit
 from duologue.serve.hearing import Hearing
 from duologue.serve.intake import Intake
 from duologue.serve.items import Item, Items, new_id
@@ -352,7 +352,7 @@ class Realtime:
             try:
                 stack.enter_context(self.place())
             except LimitError as limit:
-                raise RealtimeError(str(limit), "rate_limit_exceeded", type="rate_limit_error") from limit
+                raise over_limit(limit) from limit
             response = Response(self._send, self.config, params, None, None)
             task = asyncio.create_task(
                 answer_apart(self._engine, response, texts, sounds, inward, outward, self._limits.buffer)

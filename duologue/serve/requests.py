@@ -30,8 +30,10 @@ def guarded(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
             return refuse(server, 403, "origin_not_allowed", "Pages of this origin may not ask.")
         if server.draining.is_set():
             return refuse(server, 503, "server_draining", "The server is about to stop; ask again.")
+        address = request.client.host if request.client else ""
         try:
-            with server.places.hold(guest.key, request.client.host if request.client else ""):
+            server.traffic.count(guest.key, address)
+            with server.places.hold(guest.key, address):
                 return await answer(request, server)
         except LimitError as limit:
             return refuse(server, 429, "rate_limit_exceeded", str(limit))

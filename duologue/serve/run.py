@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -50,6 +51,8 @@ class Runner(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._server.start()
+        with suppress(ModelError):  # it is not installed, and who asks for it will be told
+            self._server.detector()  # now, for to load it takes as long as a frame
         settle()
         watching = asyncio.ensure_future(self._watch())
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from duologue.serve.keys import Keys
-from duologue.serve.limits import Limits, Places
+from duologue.serve.limits import Limits, Places, Traffic
 from duologue.serve.logs import log
 from duologue.serve.metrics import Metrics
 from duologue.serve.realtime import Realtime
@@ -44,7 +44,7 @@ class Server:
         self.metrics = Metrics(self.engines)
         for name, engine in self.engines.items():
             engine.report = partial(log, "conversation failed", model=name)
-        self.places = Places(limits)
+        self.places, self.traffic = Places(limits), Traffic(limits)
         self.twilio_token: str | None = None  # with which Twilio signs its requests
         self.speaking = asyncio.Lock()  # one text at a time is read aloud, beside the conversations
         self.draining = asyncio.Event()  # no new sessions

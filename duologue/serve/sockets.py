@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 from abc import ABC, abstractmethod
@@ -18,7 +19,7 @@ from typing import Any
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from duologue.serve.faults import RealtimeError
+from duologue.serve.faults import RealtimeError, over_limit
 from duologue.serve.keys import PROTOCOL, Guest, why_unknown
 from duologue.serve.limits import LimitError
 from duologue.serve.logs import log
@@ -30,6 +31,7 @@ LOST = (1005, 1006)  # the connection ended without a code that says why
 RESUMED = 4000  # its client goes on with the conversation on another
 BREATH = 0.05  # seconds that are not read from a client that was refused a message
 AT_ONCE = 1.0  # seconds within which a client that is sent away may take its last messages
+AT_A_TURN = 8  # messages that are sent before others have their turn: a frame of a reply has a few
 TOLD = 1.0  # seconds that the end of a connection takes at most to show on its reading side
 
 
@@ -100,13 +102,16 @@ class Outbox:
                 await self._write(self._websocket.close(code, reason))
 
     async def _send(self) -> None:
-        while self._queue and not self._gone:
+        for count in itertools.count(1):
+            if not self._queue or self._gone:
+                return
             message = self._queue[0]
             await self._write(self._websocket.send_text(message))
             if self._queue:  # it was not shut meanwhile
                 self._queue.popleft()
                 self._grow(-len(message))
-            await asyncio.sleep(0)  # or the loop could not tell that the connection is lost before all is written
+            if count % AT_A_TURN == 0:
+                await asyncio.sleep(0)  # or the loop could not tell that the connection is lost before all is written
 
     async def _write(self, writing: Coroutine[Any, Any, None]) -> None:
         try:
@@ -268,12 +273,21 @@ class Connection(ABC):
                 raise WebSocketDisconnect(received.get("code") or LOST[-1])
             message: dict[str, Any] = {}
             try:
+                self._count()
                 message = read_message(received.get("text"), self.server.limits)
                 await self.take(message)
             except RealtimeError as error:
                 self.fail(error, message)
                 if error.blamed:
                     await asyncio.sleep(BREATH)
+            await asyncio.sleep(0)  # or all that one client sent at once would be read before another's first
+
+    def _count(self) -> None:
+        client = self.websocket.client
+        try:
+            self.server.traffic.count(self.guest.key, client.host if client else "")
+        except LimitError as error:
+            raise over_limit(error) from None
 
     async def _closing(self) -> None:
         await self.server.closing.wait()

@@ -31,8 +31,9 @@ from av import AudioFrame
 
 from duologue.audio.resample import LiveResampler
 from duologue.serve.events import format_of
-from duologue.serve.faults import RealtimeError
+from duologue.serve.faults import RealtimeError, over_limit
 from duologue.serve.items import new_id
+from duologue.serve.limits import LimitError
 from duologue.serve.logs import log
 from duologue.serve.parsing import read_message
 from duologue.serve.realtime import Realtime
@@ -61,11 +62,13 @@ class Call:
         session: the id of its session.
     """
 
-    def __init__(self, realtime: Realtime, server: Server, guest: str, saved: Saved | None = None) -> None:
+    def __init__(
+        self, realtime: Realtime, server: Server, guest: str, address: str, saved: Saved | None = None
+    ) -> None:
         """`saved` is the conversation that the session goes on with, if it is no new one."""
         self.id = new_id("rtc")
         self.guest, self.session = guest, realtime.id
-        self._saved = saved
+        self._address, self._saved = address, saved
         self._realtime, self._server, self._limits = realtime, server, server.limits
         realtime.send = self._send
         realtime.broken = lambda: self.end("broken")
@@ -208,9 +211,10 @@ class Call:
             text = await self._messages.get()
             self._touched = time.monotonic()
             try:
+                self._server.traffic.count(self.guest, self._address)
                 message = read_message(text, self._limits)
-            except RealtimeError as error:
-                self._realtime.fail(error)
+            except (LimitError, RealtimeError) as error:
+                self._realtime.fail(error if isinstance(error, RealtimeError) else over_limit(error))
                 await asyncio.sleep(BREATH)
                 continue
             if message.get("type") == "output_audio_buffer.clear":

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import signal
-import sys
 import threading
 import weakref
 from collections import deque
@@ -54,6 +53,7 @@ class ProcessRows(Rows):
         self._orders, orders = spawn.Pipe()
         self._reading = threading.Lock()  # one text at a time is read aloud
         self._dropped: deque[int] = deque()  # saved conversations that nobody holds any more
+        self._closed: list[int] = []  # rows that are to be closed before whatever is called next
         process = spawn.Process(
             target=_serve, args=(name, size, threads, calls, orders), name=f"system {name}", daemon=True
         )
@@ -78,8 +78,8 @@ class ProcessRows(Rows):
         self._call("open", row, seed)
 
     def close(self, row: int) -> None:
-        with suppress(RowsLostError):  # which is closed as well
-            self._call("close", row)
+        """With the next call: a step that is due is not to wait for the way there and back."""
+        self._closed.append(row)
 
     def step(self, heard: Mapping[int, Pcm]) -> dict[int, Reply | Exception]:
         replies: dict[int, Reply | Exception] = self._call("step", dict(heard))
@@ -121,7 +121,8 @@ class ProcessRows(Rows):
 
     def _call(self, method: str, *arguments: Any) -> Any:
         dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
-        self._send(self._calls, (method, arguments, dropped))
+        closed, self._closed = self._closed, []
+        self._send(self._calls, (method, arguments, dropped, closed))
         return self._answer(self._calls)
 
     @staticmethod
@@ -161,7 +162,6 @@ def _serve(name: str, size: int, threads: int, calls: Connection, orders: Connec
     from duologue.systems import registry
 
     torch.set_num_threads(threads)
-    sys.setswitchinterval(0.0005)  # a step lets go of the interpreter at each operation, and is not to wait 5 ms for it
     with suppress(EOFError, OSError):  # the asker has ended
         try:
             rows = rows_of(registry.load(name), size)
@@ -174,9 +174,12 @@ def _serve(name: str, size: int, threads: int, calls: Connection, orders: Connec
         saved: dict[int, Saved] = {}
         numbers = itertools.count()
         while True:
-            method, arguments, dropped = calls.recv()
+            method, arguments, dropped, closed = calls.recv()
             for number in dropped:
                 del saved[number]
+            for row in closed:
+                with suppress(Exception):  # whoever left is gone, and what the others ask for is not to fail for it
+                    rows.close(row)
             try:
                 result = _do(rows, saved, numbers, method, arguments)
             except Exception as error:

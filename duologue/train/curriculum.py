@@ -51,12 +51,15 @@ from duologue.train.listening import (
 from duologue.train.loop import LoopConfig, train
 from duologue.train.progress import counting
 from duologue.train.talker import Example, TalkerTask, TalkerTraining
+from duologue.train.task import on_cpu
 from duologue.train.thinker import ThinkerTask, ThinkerTraining
 from duologue.train.voice import VoiceCorpus, encode_voice, practice_lines, say_lines
 
 SENTENCE = 32_000
 """A recording of more samples than this, two seconds, is taken for a sentence, a shorter one for a word."""
 MADE = "made.json"
+SAMPLES = ("the answer is forty two", "hello how can i help you")
+"""What the voice says to be listened to while it learns."""
 
 
 class Made(Settings):
@@ -317,6 +320,15 @@ def _talker(
     """Teach the voice its score, its pace and its spelling."""
     recipe = config.talker
     held = max(1, min(96, len(corpus.examples) // 20))
+
+    def evaluate() -> dict[str, float]:
+        with on_cpu(task.modules):
+            return evaluate_speaking(model, corpus.examples[:held], corpus)
+
+    def listen() -> dict[str, np.ndarray]:
+        with on_cpu(task.modules):
+            return {text: speak(model, text).numpy() for text in SAMPLES}
+
     task = TalkerTask(
         model.talker,
         model.pacer,
@@ -324,8 +336,8 @@ def _talker(
         corpus.examples[held:],
         corpus.lexicon,
         recipe.training,
-        lambda: evaluate_speaking(model, corpus.examples[:held], corpus),
-        lambda: {text: speak(model, text).numpy() for text in ("the answer is forty two", "hello how can i help you")},
+        evaluate,
+        listen,
     )
     done = train(task, recipe.loop, folder / "speak", console=console, recipe=record)
     checkpoint.load_weights(task.modules, folder / "speak")

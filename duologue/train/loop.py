@@ -87,6 +87,8 @@ def train(
 ) -> Summary:
     """Train `task` in the run folder `folder`, going on from its newest checkpoint.
 
+    It is trained on the device of `config`, and lies on the CPU afterwards: what comes next works there.
+
     Args:
         resume: False refuses a folder that already holds checkpoints.
         console: where progress goes; None is silent.
@@ -112,6 +114,7 @@ def train(
     finally:
         if loop.log is not None:
             loop.log.close()
+        task.modules.cpu()
 
 
 class _Loop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -64,3 +65,14 @@ class Task(ABC):
     @abstractmethod
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of each data set that is trained on, by name, for the record of the run."""
+
+
+@contextmanager
+def on_cpu(modules: nn.Module) -> Iterator[None]:
+    """Let modules work on the CPU for the time of the context: a conversation's other parts are there."""
+    device = next(modules.parameters()).device
+    modules.cpu()
+    try:
+        yield
+    finally:
+        modules.to(device)

@@ -184,6 +184,30 @@ def test_limits_hold_and_are_counted() -> None:
         run(test)
 
 
+@pytest.mark.parametrize("kind", ["key", "address"])
+def test_messages_count_over_all_connections_of_a_client(kind: str) -> None:
+    limits = Limits(**{f"messages_per_{kind}": 2.0}, drain=0)  # ten seconds' at once: 20
+
+    async def test() -> None:
+        async with client(served) as first, client(served) as second:
+            for websocket in (first, second):
+                for _ in range(9):
+                    await websocket.send('{"type": "input_audio_buffer.clear"}')
+                    await told(websocket, "input_audio_buffer.cleared")
+            for websocket in (first, second):
+                for _ in range(9):
+                    await websocket.send('{"type": "input_audio_buffer.clear"}')
+                error = (await told(websocket, "error"))["error"]
+                assert (error["code"], error["type"]) == ("rate_limit_exceeded", "rate_limit_error")
+                assert kind in error["message"]
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as web:
+            asked = [await web.post(f"{served.http}/v1/realtime/client_secrets", json={}) for _ in range(20)]
+        assert asked[-1].status_code == 429 and asked[-1].json()["error"]["code"] == "rate_limit_exceeded"
+
+    with serving(Beeper(), limits) as served:
+        run(test)
+
+
 def test_no_free_slot_closes_with_1013_and_says_why() -> None:
     async def test() -> None:
         async with client(served), client(served) as second:

@@ -202,6 +202,7 @@ def _down(levels: int) -> int:
 def test_depth_is_found_without_reading(value: object, depth: int) -> None:
     assert depth_of(json.dumps(value)) == depth
     assert depth_of(json.dumps(value), depth) <= depth
+    assert not depth or depth_of(json.dumps(value), depth - 1) > depth - 1
 
 
 @pytest.mark.parametrize("bytes_", [b"\xff", b"{", b'"[', b"]]]}", b"{}}", b'{"a": 1]'])
