@@ -43,8 +43,7 @@ config = Curriculum(
     revoiced_share=0.3,
     thinker=ThinkerRecipe(
         size=BackboneConfig(
-            # Half of the heads count words, to whom distances are the same in a row and at the pace of speech.
-            temporal=TransformerConfig(dim=384, layers=6, heads=6, counting_heads=3, window=256),
+            temporal=TransformerConfig(dim=384, layers=6, heads=6, window=256),
             depth=TransformerConfig(dim=256, layers=1, heads=4, window=8),
             ears=(3, 5, 2),  # most where a block hears 40 ms: two phones lie in a frame of 80
         ),

@@ -191,7 +191,7 @@ class Backbone(nn.Module):
                 past = history[stream.name] if history and stream.name in history else streams[stream.name]
                 past = _pad_frames(delay(past, stream), extra - stream.max_delay)
                 inputs[stream.name] = F.pad(past[:, :-1], (0, 0, 1, 0), value=ABSENT)
-        hidden = self.temporal(self.dropout(self.embed(inputs)), events=self._events(inputs))
+        hidden = self.temporal(self.dropout(self.embed(inputs)))
         return hidden, self._depth_logits(hidden, delayed)
 
     def targets(self, streams: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -202,20 +202,6 @@ class Backbone(nn.Module):
             for s in self.layout.learned
             if s.name in streams
         }
-
-    def _events(self, past: Mapping[str, Tensor]) -> Tensor | None:
-        """Where the model wrote something in the frame before, by its tokens `past` (B, F, books) -> (B, F) bool.
-
-        None where nothing it writes has an empty token, or no head counts.
-        """
-        if not self.config.temporal.counting_heads:
-            return None
-        written = [
-            ((past[s.name] != s.pad) & (past[s.name] != ABSENT)).any(-1)
-            for s in self.layout.predicted
-            if s.pad is not None and s.name in past
-        ]
-        return torch.stack(written).any(0) if written else None
 
     def _depth_logits(self, hidden: Tensor, delayed: Mapping[str, Tensor]) -> dict[str, Tensor]:
         batch, frames, _ = hidden.shape
@@ -284,11 +270,7 @@ class Backbone(nn.Module):
             (`ABSENT` while there is none).
         """
         x = self._embed_frame(heard, state, active)
-        events = None
-        if self.config.temporal.counting_heads:
-            past = {name: state.written[:, None, columns, 0] - 1 for name, columns in self._columns.items()}
-            events = self._events(past)
-        hidden = self.temporal.step(x, state.temporal, active, events)
+        hidden = self.temporal.step(x, state.temporal, active)
         newest = self._write(hidden[:, 0], state, sampling, forced or {})
         state.written = hold(torch.cat((newest[..., None] + 1, state.written[..., :-1]), dim=-1), state.written, active)
         lag = state.written.shape[-1] - 1

@@ -36,9 +36,6 @@ class TransformerConfig(BaseModel):
     hidden: int | None = None  # width of the gated FFN; None: 8/3 of dim, which costs what a plain 4x FFN does
     window: int = 256
     rope_base: float = 10_000.0
-    counting_heads: int = 0
-    """So many of the heads, the last ones, measure how far apart two positions are by the events between them instead
-    of by the positions: what they learn where events are dense holds where they are sparse."""
 
     @model_validator(mode="after")
     def _check(self) -> TransformerConfig:
@@ -46,9 +43,6 @@ class TransformerConfig(BaseModel):
             raise ValueError(f"dim {self.dim} must be an even multiple of heads {self.heads}")
         if self.kv_heads is not None and self.heads % self.kv_heads:
             raise ValueError(f"heads {self.heads} must be a multiple of kv_heads {self.kv_heads}")
-        group = self.heads // (self.kv_heads or self.heads)
-        if not 0 <= self.counting_heads <= self.heads or self.counting_heads % group:
-            raise ValueError(f"counting_heads {self.counting_heads} must be a multiple of {group}, up to {self.heads}")
         return self
 
     @property
@@ -261,11 +255,10 @@ class Block(nn.Module):
 
 @dataclass
 class TransformerState(State):
-    """Each layer's ring, and each row's age in positions and in events, (B,) int64."""
+    """Each layer's ring, and each row's age in positions, (B,) int64."""
 
     layers: list[AttentionState]
     position: Tensor
-    count: Tensor
 
 
 class Transformer(StreamingModule[TransformerState]):
@@ -273,7 +266,6 @@ class Transformer(StreamingModule[TransformerState]):
 
     frequencies: Tensor
     slots: Tensor
-    counting: Tensor
     cos: Tensor
     sin: Tensor
 
@@ -283,9 +275,6 @@ class Transformer(StreamingModule[TransformerState]):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.register_buffer("frequencies", frequencies(config.head_dim, config.rope_base), persistent=False)
         self.register_buffer("slots", torch.arange(config.window), persistent=False)
-        heads = torch.arange(config.heads) >= config.heads - config.counting_heads
-        keys = heads[:: config.heads // (config.kv_heads or config.heads)]
-        self.register_buffer("counting", torch.cat((heads, keys)), persistent=False)
         cos, sin = rotations(self.slots, self.frequencies)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -297,14 +286,11 @@ class Transformer(StreamingModule[TransformerState]):
                 scale = (2 * config.layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0
                 nn.init.normal_(parameter, std=scale * parameter.shape[1] ** -0.5)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None, events: Tensor | None = None) -> Tensor:
-        """x (B, T, dim); `mask` (T, T) or (B, 1, T, T) bool, true where a query may look, replaces the window.
-
-        `events` (B, T) bool is what the counting heads count: an event lies between the position before and its own.
-        """
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, T, dim); `mask` (T, T) or (B, 1, T, T) bool, true where a query may look, replaces the window."""
         length = x.shape[1]
         positions = torch.arange(length, device=x.device)
-        cos, sin = self._rotations(positions, None if events is None else events.cumsum(1)[:, None])
+        cos, sin = rotations(positions, self.frequencies)
         if mask is None and length > self.config.window:
             distance = positions[:, None] - positions[None, :]
             mask = (distance >= 0) & (distance < self.config.window)
@@ -325,31 +311,15 @@ class Transformer(StreamingModule[TransformerState]):
         layers = [
             AttentionState(ring(), ring(), torch.zeros(batch, 2, kv_heads, scaled, device=device)) for _ in self.blocks
         ]
-        position, count = torch.zeros(2, batch, dtype=torch.int64, device=device)
-        return TransformerState(layers, position, count)
+        return TransformerState(layers, torch.zeros(batch, dtype=torch.int64, device=device))
 
-    def _rotations(self, positions: Tensor, counts: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What turns each head's queries and keys at `positions`, and at `counts` of events where a head counts."""
-        if self.config.counting_heads and counts is not None:
-            positions = torch.where(self.counting[:, None], counts, positions)
-        return rotations(positions, self.frequencies)
+    def step(self, x: Tensor, state: TransformerState, active: Tensor | None = None) -> Tensor:
+        """The next T positions, x (B, T, dim) -> (B, T, dim)."""
+        return torch.cat([self._step(frame, state, active) for frame in torch.split(x, 1, dim=1)], dim=1)
 
-    def step(
-        self, x: Tensor, state: TransformerState, active: Tensor | None = None, events: Tensor | None = None
-    ) -> Tensor:
-        """The next T positions, x (B, T, dim) -> (B, T, dim), with their `events` (B, T)."""
-        frames = torch.split(x, 1, dim=1)
-        counted = [None] * len(frames) if events is None else list(events.unbind(1))
-        return torch.cat(
-            [self._step(frame, state, active, event) for frame, event in zip(frames, counted, strict=True)], dim=1
-        )
-
-    def _step(self, x: Tensor, state: TransformerState, active: Tensor | None, event: Tensor | None) -> Tensor:
+    def _step(self, x: Tensor, state: TransformerState, active: Tensor | None) -> Tensor:
         window = self.config.window
-        if event is not None:
-            state.count += (event if active is None else event & active).to(state.count.dtype)
-        counts = None if event is None else state.count[:, None, None]
-        cos, sin = self._rotations(state.position[:, None, None], counts)
+        cos, sin = rotations(state.position[:, None, None], self.frequencies)
         if self._fused is not None:
             y = self._fused.step(x, cos, sin, state, active)
             state.position += 1 if active is None else active.to(state.position.dtype)

@@ -159,39 +159,6 @@ def test_a_depth_window_shorter_than_a_frame_is_refused() -> None:
         Backbone(layout((0, 1)), short)
 
 
-@torch.no_grad()
-def test_heads_that_count_what_was_written_stream_as_they_were_trained() -> None:
-    streams = Layout(
-        name="count",
-        streams=(
-            USER,
-            Stream(name="words", role="predicted", cardinality=11, pad=0),
-            Stream(name="codes", role="predicted", cardinality=7, books=2),
-        ),
-    )
-    temporal = SMALL.temporal.model_copy(update={"counting_heads": 1, "window": 8})
-    torch.manual_seed(0)
-    model = Backbone(streams, SMALL.model_copy(update={"temporal": temporal})).eval()
-    random = torch.Generator().manual_seed(1)
-    given = {
-        "user": torch.randn(2, 24 * USER.hops, USER.size, generator=random),
-        "words": torch.randint(11, (2, 24, 1), generator=random) * (torch.rand(2, 24, 1, generator=random) < 0.4),
-        "codes": torch.randint(7, (2, 24, 2), generator=random),
-    }
-    _, logits = model(given)
-    state = model.init_state(2)
-    for frame in range(24):
-        told = {"codes": given["codes"][:, frame], "words": given["words"][:, frame]}
-        user = {"user": given["user"][:, frame * USER.hops : (frame + 1) * USER.hops]}
-        before = state.save(0), state.save(1)
-        free = model.step(user, state, {})["words"]
-        assert torch.equal(free[:, 0], logits["words"][:, frame, 0].argmax(-1))
-        for row, saved in enumerate(before):
-            state.restore(row, saved)
-        model.step(user, state, {}, forced=told)
-    assert state.temporal.count.tolist() == (given["words"][:, :-1, 0] != 0).sum(1).tolist()
-
-
 @settings(max_examples=12, deadline=None)
 @given(delays=st.lists(st.integers(0, 3), min_size=1, max_size=3), seed=st.integers(0, 1000), tied=st.booleans())
 def test_what_is_looked_up_is_what_would_be_worked_out(delays: list[int], seed: int, tied: bool) -> None:

@@ -36,13 +36,12 @@ def pair(config: TransformerConfig) -> tuple[Transformer, Transformer]:
 @given(
     layers=st.integers(1, 3),
     heads=st.sampled_from([(2, None), (4, 2), (4, 1)]),
-    counting=st.booleans(),
     window=st.integers(3, 9),
     rows=st.integers(1, 9),
     seed=st.integers(0, 1000),
 )
 def test_fused_steps_equal_plain_ones(
-    layers: int, heads: tuple[int, int | None], counting: bool, window: int, rows: int, seed: int
+    layers: int, heads: tuple[int, int | None], window: int, rows: int, seed: int
 ) -> None:
     config = TransformerConfig(
         dim=64,
@@ -50,7 +49,6 @@ def test_fused_steps_equal_plain_ones(
         heads=heads[0],
         kv_heads=heads[1],
         window=window,
-        counting_heads=heads[0] // (heads[1] or heads[0]) if counting else 0,
     )
     plain, fused = pair(config)
     states = plain.init_state(rows), plain.init_state(rows)  # both with rings of float32
@@ -61,10 +59,9 @@ def test_fused_steps_equal_plain_ones(
             if not len(awake):
                 continue
             x = torch.randn(len(awake), 1, config.dim, generator=random)
-            events = torch.rand(len(awake), 1, generator=random) < 0.5
             given = x.clone()
             with states[0].only(awake) as one, states[1].only(awake) as other:
-                expected, got = plain.step(x, one, events=events), fused.step(x, other, events=events)
+                expected, got = plain.step(x, one), fused.step(x, other)
             torch.testing.assert_close(got, expected, atol=2e-5, rtol=1e-4)
             assert torch.equal(x, given), "what is given is left as it is"
     for (name, kept), (_, mine) in zip(states[0].tensors(), states[1].tensors(), strict=True):

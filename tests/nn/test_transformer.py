@@ -39,56 +39,6 @@ def test_streaming_equals_offline(length: int, cuts: list[int], heads: tuple[int
     assert torch.allclose(streamed, model(x), atol=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
-@given(
-    length=st.integers(1, 30),
-    cuts=st.lists(st.integers(0, 1000), max_size=8),
-    heads=st.sampled_from([(4, None, 1), (4, None, 4), (4, 2, 2)]),
-    window=st.integers(1, 12),
-    share=st.floats(0, 1),
-)
-@torch.no_grad()
-def test_streaming_equals_offline_where_heads_count_events(
-    length: int, cuts: list[int], heads: tuple[int, int | None, int], window: int, share: float
-) -> None:
-    config = TransformerConfig(
-        dim=32, layers=2, heads=heads[0], kv_heads=heads[1], counting_heads=heads[2], window=window
-    )
-    model = model_of(config)
-    x, events = torch.randn(2, length, 32), torch.rand(2, length) < share
-    state = model.init_state(2)
-    chunks = chunks_of(length, cuts)
-    parts = zip(x.split(chunks, dim=1), events.split(chunks, dim=1), strict=True)
-    streamed = torch.cat([model.step(part, state, events=event) for part, event in parts], dim=1)
-    assert torch.allclose(streamed, model(x, events=events), atol=1e-5)
-
-
-@torch.no_grad()
-def test_heads_that_count_do_not_tell_how_far_apart_events_lie() -> None:
-    """Silence between events moves what a head by positions sees, and leaves alone what a head by events sees."""
-    x, quiet = torch.randn(1, 6, 32), torch.zeros(1, 3, 32)
-    sparse = torch.cat([part for event in x.split(1, dim=1) for part in (event, quiet)], dim=1)
-    places = torch.arange(6) * 4
-    looked_at = torch.zeros(1, 1, 24, 24, dtype=torch.bool)
-    looked_at[..., places] = True  # silence itself is not to be seen: what is compared is distance alone
-    looked_at |= torch.eye(24, dtype=torch.bool)
-    looked_at &= torch.ones(24, 24, dtype=torch.bool).tril()
-    events = torch.zeros(1, 24, dtype=torch.bool)
-    events[:, places] = True
-    for counting, same in ((4, True), (0, False)):
-        model = model_of(TransformerConfig(dim=32, layers=2, heads=4, counting_heads=counting))
-        dense = model(x, events=torch.ones(1, 6, dtype=torch.bool))
-        assert torch.allclose(model(sparse, looked_at, events)[:, places], dense, atol=1e-5) == same
-
-
-@torch.no_grad()
-def test_a_paused_row_counts_no_events() -> None:
-    model = model_of(TransformerConfig(dim=32, layers=1, heads=4, counting_heads=2))
-    state = model.init_state(2)
-    model.step(torch.randn(2, 1, 32), state, torch.tensor([True, False]), torch.ones(2, 1, dtype=torch.bool))
-    assert state.count.tolist() == [1, 0]
-
-
 @settings(max_examples=12, deadline=None)
 @given(length=st.integers(1, 7), heads=st.sampled_from([(4, None), (4, 2), (4, 1)]), rows=st.integers(1, 9))
 @torch.no_grad()
