@@ -8,7 +8,7 @@ QUESTION ?= examples/question.wav
 SPEECH ?= $(wildcard ../shared/speech)
 HEAR := $(if $(SPEECH),--speech $(SPEECH))
 
-.PHONY: help talk serve test browser ray lint types box tiny clean
+.PHONY: help talk serve test clients browser ray lint types box tiny clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -19,8 +19,12 @@ talk: $(VENV)/.core  ## ask the model in the box a spoken question; its spoken r
 serve: $(VENV)/.serve  ## serve the model in the box to Realtime clients, on ws://127.0.0.1:8080/v1/realtime
 	$(BIN)/duologue serve
 
-test: $(VENV)/.dev  ## run all tests, one thread each, on all cores
+test: $(VENV)/.dev  ## run the tests, one thread each, on all cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q -rs
+
+clients: $(VENV)/.dev  ## test the server with the clients of others: openai, openai-agents, pipecat, livekit
+	$(PIP) -e '.[clients]'
+	$(BIN)/python -m pytest tests/serve -q -rs
 
 browser: $(VENV)/.dev  ## test the page, and npm's clients, in the Chromium and the Node of this machine
 	@! command -v npm >/dev/null || npm ci --prefix tests/npm --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -14,9 +14,10 @@ from duologue.data.splits import ASSISTANT
 from duologue.data.spoken import RATE
 from duologue.data.voices import Voice
 from duologue.errors import ModelError
-from duologue.systems.cascade.config import CascadeConfig, Domain, Espeak, Pocketsphinx, read
+from duologue.systems.cascade.config import CascadeConfig, Domain, Energy, Espeak, Pocketsphinx, read
+from duologue.systems.cascade.energy import EnergyDetector
 from duologue.systems.cascade.silero import SileroDetector
-from duologue.systems.cascade.stages import Answerer, Recognizer, Synthesizer
+from duologue.systems.cascade.stages import Answerer, Recognizer, Synthesizer, VoiceDetector
 from duologue.systems.cascade.system import CascadeSystem
 from duologue.systems.oracle import OracleSystem
 from duologue.systems.playback import Sound
@@ -53,7 +54,7 @@ def build(config: CascadeConfig) -> CascadeSystem:
     """A cascade of these stages; raises ModelError where a package or a model of a stage is missing."""
     try:
         return CascadeSystem(
-            SileroDetector(),
+            _detector(config),
             _recognizer(config),
             _answerer(config),
             _synthesizer(config),
@@ -63,6 +64,12 @@ def build(config: CascadeConfig) -> CascadeSystem:
     except ModuleNotFoundError as error:
         line = f"the cascade {config.name} needs the package {error.name}; pip install 'duologue[eval,synth]' brings it"
         raise ModelError(line) from error
+
+
+def _detector(config: CascadeConfig) -> VoiceDetector:
+    if isinstance(config.detector, Energy):
+        return EnergyDetector(config.detector.above)
+    return SileroDetector()
 
 
 def _recognizer(config: CascadeConfig) -> Recognizer:

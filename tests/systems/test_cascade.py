@@ -232,3 +232,11 @@ def test_the_command_line_talks_with_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert speech_bounds(load(reply)) is not None
     kinds = {EVENT.validate_json(text).kind for text in events.read_text().splitlines()}
     assert {"stage", "heard", "spoken", "timing"} <= kinds
+
+
+def test_a_detector_of_another_kind_takes_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text('{"detector": {"use": "energy"}}')
+    _, events = hold(registry.load(f"cascade:{file}"), line((0.5, say(SUM)), seconds=4.5))
+    assert words(events, HeardWord) == SUM
+    assert words(events, SpokenWord) == domain.answer(SUM)

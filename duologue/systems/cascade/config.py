@@ -26,6 +26,13 @@ class Silero(_Stage):
     use: Literal["silero"] = "silero"
 
 
+class Energy(_Stage):
+    """Any sound whose level is `above` the background by so many dB, as likely as not."""
+
+    use: Literal["energy"] = "energy"
+    above: float = Field(default=12.0, gt=0)
+
+
 class Pocketsphinx(_Stage):
     """Pocketsphinx with a language model of what users of the domain say."""
 
@@ -84,7 +91,7 @@ class CascadeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str = "cascade"
     endpointing: Endpointing = Endpointing()
-    detector: Silero = Silero()
+    detector: Annotated[Silero | Energy, Field(discriminator="use")] = Silero()
     recognizer: Annotated[Pocketsphinx | Transformers, Field(discriminator="use")] = Pocketsphinx()
     answerer: Annotated[Domain | Chat, Field(discriminator="use")] = Domain()
     synthesizer: Annotated[Espeak | Speech, Field(discriminator="use")] = Espeak()
