@@ -45,6 +45,7 @@ class ConversationState(State):
     replying: Tensor  # (B,) 1 while a reply's words are being decided
     heard_ids: Tensor  # (B, 32) pieces of the user's word that is not whole yet, plus 1
     told_ids: Tensor  # (B, TOLD) pieces that the user wrote, which wait to be read, plus 1
+    hurry: Tensor  # (B,) how much faster than usual replies are spoken: at 0.5 half as fast again
 
 
 @dataclass
@@ -64,10 +65,9 @@ class StepOutput:
 class Generator:
     """Holds conversations with one model; all state is in what `init_state` returns."""
 
-    def __init__(self, model: SpeechLM, pace: float = 1.0) -> None:
+    def __init__(self, model: SpeechLM) -> None:
         self.model = model
         self.sampling = model.config.sampling
-        self.pace = pace
         self.reader = Reader(model.tokenizer, model.speller, model.pacer)
         heard = {stream.name for stream in model.config.thinker_layout.heard}
         self.hears_features, self.hears_codes = "user" in heard, "user_codes" in heard
@@ -87,6 +87,7 @@ class Generator:
             torch.zeros(batch, dtype=torch.int64),
             torch.zeros(batch, 32, dtype=torch.int64),
             torch.zeros(batch, TOLD, dtype=torch.int64),
+            torch.zeros(batch),
         )
         for part in (state.thinker, state.inner, state.talker):
             part.seed += seed
@@ -104,6 +105,11 @@ class Generator:
         told.append(EOT + 1)
         state.told_ids[row] = 0
         state.told_ids[row, : len(told)] = torch.tensor(told)
+
+    @torch.inference_mode()
+    def pace(self, pace: float, state: ConversationState, row: int = 0) -> None:
+        """Let a row's replies be spoken `pace` times as fast as the voice is, from the next phone on."""
+        state.hurry[row] = pace - 1
 
     @flushed_denormals()
     @torch.inference_mode()
@@ -220,7 +226,7 @@ class Generator:
         state.speaking[rows] = 0
         if not speaking:
             return
-        reads = [self.reader.read(state.reader, row, self.pace) for row in speaking]
+        reads = [self.reader.read(state.reader, row, 1 + state.hurry[row].item()) for row in speaking]
         heard = {
             "sounds": torch.tensor([read.sounds for read in reads]),
             "ahead": torch.tensor([read.ahead for read in reads]),

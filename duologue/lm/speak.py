@@ -13,8 +13,8 @@ from duologue.lm.text import END, PAD
 class _Dictated(Generator):
     """A generator whose thinker is replaced by a text, a piece a frame."""
 
-    def __init__(self, model: SpeechLM, text: str, pace: float) -> None:
-        super().__init__(model, pace=pace)
+    def __init__(self, model: SpeechLM, text: str) -> None:
+        super().__init__(model)
         self._pieces = [*model.tokenizer.encode(text), END]
 
     def _think(self, *_: object) -> dict[str, Tensor]:
@@ -31,8 +31,9 @@ def speak(model: SpeechLM, text: str, pace: float = 1.0) -> Tensor:
 
     A `pace` above 1 speaks faster. Up to a minute of speech at once: what is more than the reader's queue is not said.
     """
-    dictated = _Dictated(model, text, pace)
+    dictated = _Dictated(model, text)
     state = dictated.init_state(1)
+    dictated.pace(pace, state)
     silence = torch.zeros(1, 1280)
     frames: list[Tensor] = []
     while True:

@@ -109,6 +109,7 @@ class Realtime:
         await self._session.open(saved=saved)
         self._apply(None)
         await self._offer()
+        await self._session.pace(self.config.audio.output.speed)
         self._emit("session.created", session=self.wire())
         if self._unmet is not None:
             self.fail(self._unmet)
@@ -213,6 +214,8 @@ class Realtime:
         self._apply(before)
         if (config.tools, config.tool_choice) != (before.tools, before.tool_choice):
             await self._offer()
+        if config.audio.output.speed != before.audio.output.speed:
+            await self._session.pace(config.audio.output.speed)
         self._emit("session.updated", session=self.wire())
 
     def _apply(self, before: SessionConfig | None) -> None:

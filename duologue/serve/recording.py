@@ -230,6 +230,9 @@ class _RecordedRows(Rows):
     def read(self, row: int, text: str) -> bool:
         return self._rows.read(row, text)
 
+    def pace(self, row: int, pace: float) -> bool:
+        return self._rows.pace(row, pace)
+
     def offer(self, row: int, tools: Sequence[Tool]) -> bool:
         return self._rows.offer(row, tools)
 

@@ -208,6 +208,10 @@ class Session:
         """Give the user's text to the system; False where it takes none."""
         return await asyncio.to_thread(self.slot.read, text)
 
+    async def pace(self, pace: float) -> None:
+        """Let replies be spoken `pace` times as fast, where the system can."""
+        await asyncio.to_thread(self.slot.pace, pace)
+
     async def offer(self, tools: Sequence[Tool]) -> None:
         """Functions that the system may call from now on; only for one that can call any."""
         await asyncio.to_thread(self.slot.offer, tools)

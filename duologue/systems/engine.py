@@ -107,6 +107,10 @@ class Slot:
         """Give text to the conversation; False where the system takes none."""
         return self.engine._between_steps(self, lambda rows: rows.read(self.row, text))
 
+    def pace(self, pace: float) -> bool:
+        """Let replies be spoken `pace` times as fast; False where the system speaks as it does."""
+        return self.engine._between_steps(self, lambda rows: rows.pace(self.row, pace))
+
     def offer(self, tools: Sequence[Tool]) -> bool:
         """Let the conversation call these functions; False where the system calls none."""
         return self.engine._between_steps(self, lambda rows: rows.offer(self.row, tools))

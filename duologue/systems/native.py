@@ -68,6 +68,10 @@ class NativeConversation(Conversation):
         """Take a turn of the user's in writing; it is answered in speech."""
         self._generator.tell(text, self._state)
 
+    def pace(self, pace: float) -> None:
+        """Speak `pace` times as fast as the voice is."""
+        self._generator.pace(pace, self._state)
+
     def _answer(self, pcm: Pcm) -> Reply:
         out = self._generator.step(torch.from_numpy(pcm).unsqueeze(0), self._state)
         return Reply(out.pcm[0].numpy(), self._floor.follow(out, 0, self.time))

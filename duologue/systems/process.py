@@ -91,6 +91,9 @@ class ProcessRows(Rows):
     def read(self, row: int, text: str) -> bool:
         return bool(self._call("read", row, text))
 
+    def pace(self, row: int, pace: float) -> bool:
+        return bool(self._call("pace", row, pace))
+
     def offer(self, row: int, tools: Sequence[Tool]) -> bool:
         return bool(self._call("offer", row, tools))
 

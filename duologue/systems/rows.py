@@ -35,6 +35,13 @@ class Reads(Protocol):
 
 
 @runtime_checkable
+class Paces(Protocol):
+    """A conversation whose system speaks as fast as it is asked to."""
+
+    def pace(self, pace: float) -> None: ...
+
+
+@runtime_checkable
 class Calls(Protocol):
     """A conversation that can call functions of its client, told by `FunctionCall`; between two frames as well."""
 
@@ -81,6 +88,10 @@ class Rows(ABC):
     @abstractmethod
     def read(self, row: int, text: str) -> bool:
         """Give the user's text to the conversation; False where it takes none."""
+
+    @abstractmethod
+    def pace(self, row: int, pace: float) -> bool:
+        """Let replies be spoken `pace` times as fast; False where the system speaks as it does."""
 
     def offer(self, row: int, tools: Sequence[Tool]) -> bool:
         """Offer functions to the conversation; False where it calls none."""
@@ -152,6 +163,13 @@ class SingleRows(Rows):
         if not isinstance(conversation, Reads):
             return False
         conversation.read(text)
+        return True
+
+    def pace(self, row: int, pace: float) -> bool:
+        conversation = self._conversations[row]
+        if not isinstance(conversation, Paces):
+            return False
+        conversation.pace(pace)
         return True
 
     def offer(self, row: int, tools: Sequence[Tool]) -> bool:
@@ -250,6 +268,10 @@ class NativeRows(Rows):
 
     def read(self, row: int, text: str) -> bool:
         self._generator.tell(text, self._state, row)
+        return True
+
+    def pace(self, row: int, pace: float) -> bool:
+        self._generator.pace(pace, self._state, row)
         return True
 
     def say(self, text: str, pace: float) -> Pcm | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,8 @@ def question(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def browser(question: Path) -> Iterator[Browser]:
+@contextmanager
+def chromium(question: Path) -> Iterator[Browser]:
     """Chromium, whose microphone says the question once."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     found = next(filter(None, map(shutil.which, names)), None)
@@ -62,13 +63,19 @@ def browser(question: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
+def browser(question: Path) -> Iterator[Browser]:
+    with chromium(question) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     with serving(beeper(), keys=()) as served:
         yield served
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+@contextmanager
+def page_of(browser: Browser) -> Iterator[Page]:
     """A page with a microphone; nothing may go wrong in its scripts, and nothing may come from elsewhere."""
     context = browser.new_context(permissions=["microphone"])
     page = context.new_page()
@@ -80,6 +87,12 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert not wrong
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    with page_of(browser) as page:
+        yield page
 
 
 def visit(page: Page, served: Served) -> None:
