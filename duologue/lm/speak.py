@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from duologue.lm.generate import Generator
-from duologue.lm.model import SpeechLM
+from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.text import END, PAD
 
 
@@ -26,19 +28,23 @@ class _Dictated(Generator):
         return not self._pieces
 
 
-def speak(model: SpeechLM, text: str, pace: float = 1.0) -> Tensor:
-    """Say lower-case words: pcm (T,) float32 at 16 kHz, T a multiple of 1280; empty for an empty text.
+def spoken(model: SpeechLM, text: str, pace: float = 1.0) -> Iterator[Tensor]:
+    """Say lower-case words, frame by frame (1280,) float32 at 16 kHz; nothing for an empty text.
 
     A `pace` above 1 speaks faster. Up to a minute of speech at once: what is more than the reader's queue is not said.
     """
     dictated = _Dictated(model, text)
     state = dictated.init_state(1)
     dictated.pace(pace, state)
-    silence = torch.zeros(1, 1280)
-    frames: list[Tensor] = []
+    silence = torch.zeros(1, FRAME)
     while True:
         out = dictated.step(silence, state)
         if out.speaking[0]:
-            frames.append(out.pcm[0])
+            yield out.pcm[0]
         elif dictated.done:
-            return torch.cat(frames) if frames else torch.zeros(0)
+            return
+
+
+def speak(model: SpeechLM, text: str, pace: float = 1.0) -> Tensor:
+    """All that is `spoken`, (T,)."""
+    return torch.cat((torch.zeros(0), *spoken(model, text, pace)))

@@ -11,7 +11,7 @@ import secrets
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -242,7 +242,7 @@ class _RecordedRows(Rows):
     def go_on(self, row: int) -> bool:
         return self._rows.go_on(row)
 
-    def say(self, text: str, pace: float) -> Pcm | None:
+    def say(self, text: str, pace: float) -> Iterator[Pcm] | None:
         return self._rows.say(text, pace)
 
     def save(self, row: int) -> Saved:

@@ -214,7 +214,8 @@ class Engine:
 
     def say(self, text: str, pace: float) -> Pcm | None:
         """Text read aloud (T,), beside the conversations; None where the system reads nothing aloud."""
-        return self._rows.say(text, pace)
+        pieces = self._rows.say(text, pace)
+        return None if pieces is None else np.concatenate((np.zeros(0, np.float32), *pieces))
 
     def _push(self, slot: Slot, pcm: Pcm) -> bool:
         with self._wake:

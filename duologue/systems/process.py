@@ -12,10 +12,10 @@ import signal
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from typing import Any
@@ -112,11 +112,11 @@ class ProcessRows(Rows):
         assert isinstance(saved, _Ticket)
         self._call("restore", row, saved.number)
 
-    def say(self, text: str, pace: float) -> Pcm | None:
+    def say(self, text: str, pace: float) -> Iterator[Pcm] | None:
         with self._reading:
             self._send(self._orders, (text, pace))
-            pcm: Pcm | None = self._answer(self._orders)
-            return pcm
+            pieces: list[Pcm] | None = self._answer(self._orders)
+            return None if pieces is None else iter(pieces)
 
     def close_all(self) -> None:
         """End the process."""
@@ -172,11 +172,11 @@ def _serve(name: str, size: int, threads: int, calls: Connection, orders: Connec
             return calls.send((False, _told(error)))
         settle()
         calls.send((True, rows.card))
-        reading = threading.Thread(target=_read_aloud, args=(rows, orders))
-        reading.start()
+        reader = _Reader(rows, orders)
         saved: dict[int, Saved] = {}
         numbers = itertools.count()
         while True:
+            reader.read_until(calls)
             method, arguments, dropped, closed = calls.recv()
             for number in dropped:
                 del saved[number]
@@ -205,15 +205,46 @@ def _do(rows: Rows, saved: dict[int, Saved], numbers: itertools.count[int], meth
     return result
 
 
-def _read_aloud(rows: Rows, orders: Connection) -> None:
-    """Beside the steps, which wait for nothing here but their share of the machine."""
-    with suppress(EOFError, OSError):
+class _Reader:
+    """Reads texts aloud between the steps, so that a step waits for a piece at most: on a thread beside them, each
+    would take from the other at every operation."""
+
+    def __init__(self, rows: Rows, orders: Connection) -> None:
+        self._rows, self._orders = rows, orders
+        self._coming: Iterator[Pcm] | None = None  # of the text that is being read
+        self._read: list[Pcm] = []
+
+    def read_until(self, calls: Connection) -> None:
+        """Read while nothing is called, but at least a piece, since calls may come one upon the other."""
         while True:
-            text, pace = orders.recv()
-            try:
-                orders.send((True, rows.say(text, pace)))
-            except Exception as error:
-                orders.send((False, _told(error)))
+            if self._coming is None and self._orders in wait((calls, self._orders)):
+                self._begin(*self._orders.recv())
+            if self._coming is not None:
+                self._go_on(self._coming)
+            if calls.poll():
+                return
+
+    def _begin(self, text: str, pace: float) -> None:
+        try:
+            self._coming, self._read = self._rows.say(text, pace), []
+        except Exception as error:
+            self._orders.send((False, _told(error)))
+        else:
+            if self._coming is None:
+                self._orders.send((True, None))
+
+    def _go_on(self, coming: Iterator[Pcm]) -> None:
+        try:
+            piece = next(coming, None)
+        except Exception as error:
+            self._coming = None
+            self._orders.send((False, _told(error)))
+        else:
+            if piece is not None:
+                self._read.append(piece)
+                return
+            self._coming = None
+            self._orders.send((True, self._read))
 
 
 def _told(error: Exception) -> Exception:

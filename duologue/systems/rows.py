@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from duologue.errors import DuologueError, ModelError
 from duologue.lm.generate import ConversationState
 from duologue.lm.model import FRAME_RATE
-from duologue.lm.speak import speak
+from duologue.lm.speak import spoken
 from duologue.lm.text import CUT
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard, Tool
 from duologue.systems.native import Floor, NativeSystem
@@ -105,8 +105,8 @@ class Rows(ABC):
         """Let the conversation reply to what it was given; False where it calls nothing."""
         return False
 
-    def say(self, text: str, pace: float) -> Pcm | None:
-        """Text read aloud (T,), beside all rows and from any thread; None where the system reads nothing aloud."""
+    def say(self, text: str, pace: float) -> Iterator[Pcm] | None:
+        """Text read aloud beside all rows, in pieces (T,) as they are made; None where the system reads nothing."""
         return None
 
     @abstractmethod
@@ -274,8 +274,8 @@ class NativeRows(Rows):
         self._generator.pace(pace, self._state, row)
         return True
 
-    def say(self, text: str, pace: float) -> Pcm | None:
-        return speak(self._generator.model, text, pace).numpy()
+    def say(self, text: str, pace: float) -> Iterator[Pcm]:
+        return (frame.numpy() for frame in spoken(self._generator.model, text, pace))
 
     @torch.inference_mode()
     def save(self, row: int) -> Saved:

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,24 @@ def test_they_say_what_rows_of_this_process_say(rows: ProcessRows, tiny: Path) -
     assert said(rows, 1, frames(30)) == said(here, 1, frames(30))
     assert rows.hush(1) == here.hush(1)
     assert said(rows, 1, frames(10, 1)) == said(here, 1, frames(10, 1))
-    aloud, expected = rows.say("it is four", 1.5), here.say("it is four", 1.5)
-    assert aloud is not None and expected is not None
-    np.testing.assert_array_equal(aloud, expected)
+    for _ in range(2):
+        aloud, expected = rows.say("it is four", 1.5), here.say("it is four", 1.5)
+        assert aloud is not None and expected is not None
+        np.testing.assert_array_equal(list(aloud), list(expected))
+
+
+def test_a_text_is_read_aloud_between_steps_that_come_one_upon_the_other(rows: ProcessRows, tiny: Path) -> None:
+    expected = rows_of(registry.load(tiny), 1).say("it is four and a half", 1.0)
+    assert expected is not None
+    rows.open(0, 0)
+    alone = said(rows, 0, frames(40))
+    rows.open(0, 0)
+    with ThreadPoolExecutor() as pool:
+        aloud = pool.submit(rows.say, "it is four and a half", 1.0)
+        assert said(rows, 0, frames(40)) == alone
+        pieces = aloud.result(30)
+    assert pieces is not None
+    np.testing.assert_array_equal(list(pieces), list(expected))
 
 
 def test_a_saved_conversation_goes_on_and_is_forgotten_with_its_ticket(rows: ProcessRows) -> None:
