@@ -1,8 +1,5 @@
 """A causal transformer with RoPE, grouped-query attention, RMSNorm, a gated FFN and a sliding window.
 
-Some heads may count events, such as words, instead of positions: to them two words that follow one another are
-neighbours, however many frames lie between.
-
 Streaming keeps the last `window` keys and values of each layer in a ring, so a conversation of any length runs in
 constant memory. Each row of the batch has its own position: rows of different ages share a step.
 """
@@ -18,6 +15,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
+from duologue.nn.int8 import Int8Linear
 from duologue.nn.streaming import State, StreamingModule, hold
 
 if TYPE_CHECKING:
@@ -341,7 +339,12 @@ class Transformer(StreamingModule[TransformerState]):
             from duologue.nn.fused import FusedTransformer, weights_of
 
             weights = weights_of(self)
-            self._fused = None if weights is None else FusedTransformer(weights, self)
+            if weights is None:
+                return
+            self._fused = FusedTransformer(weights, self)
+            for module in self.modules():
+                if isinstance(module, Int8Linear):
+                    module.keep_one_copy()
 
     def extend(self, x: Tensor, past: list[Past]) -> Tensor:
         """The next position, x (B, 1, dim) -> (B, 1, dim), of sequences that begin together and end within the window.
