@@ -69,3 +69,20 @@ def test_a_few_steps_teach_it_to_hear(hears: Hears, tmp_path: Path) -> None:
             optimizer.step()
             losses.append(float(loss.detach()))
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:3])
+
+
+NO_DATA = r"out of meta|item\(\) cannot be called on meta"
+"""What is said where the result of a computation on `meta` is asked for: until then no tensor was on the CPU, for
+`meta`, which stands for a GPU here, computes nothing but refuses to be mixed with another device."""
+
+
+@pytest.mark.parametrize("hears", ["features", "both"])
+def test_a_thinker_on_another_device_is_trained_and_judged_there(hears: Hears, tmp_path: Path) -> None:
+    model = SpeechLM.load(write_tiny_model(tmp_path / "model", hears), trainable=True)
+    scenes = Scenes(write_scenes(tmp_path, model), rows=4, frames=FRAMES)
+    thinker = model.thinker.to("meta").train()
+    task = ThinkerTask(thinker, {"scenes": (scenes, 1.0)}, ThinkerTraining(), lambda model: {})
+    with pytest.raises((NotImplementedError, RuntimeError), match=NO_DATA):
+        next(task.losses(0, np.random.default_rng(0)))
+    with pytest.raises((NotImplementedError, RuntimeError), match=NO_DATA):
+        free_run(thinker, scenes.collate([[0], [1]]))
