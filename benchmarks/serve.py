@@ -36,7 +36,7 @@ from duologue.atomic import write_text
 
 PARROT = Path(__file__).parent / "serving" / "parrot.py"
 LOG = "server.log"
-FUZZ_NICE = 10  # those who send nonsense have machines of their own; here they only get what the others leave
+FUZZ_NICE = 19  # those who send nonsense have machines of their own; here they only get what the others leave
 LEVELS = [1, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48]
 
 app = typer.Typer(add_completion=False, help=__doc__)
