@@ -80,14 +80,14 @@ class Line(Connection):
         log("opened", session=self.id, model=engine.card.name, key=self.guest.key)
         return session
 
-    def hear(self, audio: str, param: str, silent: bool = False) -> None:
+    async def hear(self, audio: str, param: str, silent: bool = False) -> None:
         """Sound of the client in base64; with `silent` only its length counts.
 
         Raises:
             RealtimeError: it is no base64, or more than may come.
         """
         assert self.session is not None
-        self._intake.hear(self.session, audio, self._format, param, silent)
+        await self._intake.hear(self.session, audio, self._format, param, silent)
 
     def _hear_moment(self, moment: Moment) -> None:
         if isinstance(moment, ReplySound):

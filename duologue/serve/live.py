@@ -67,7 +67,7 @@ class Live(Line):
     async def _do(self, event: ClientEvent, session: Session, cause: dict[str, str]) -> None:
         match event:
             case AudioAppend():
-                self.hear(event.audio, "audio", silent=self._muted)
+                await self.hear(event.audio, "audio", silent=self._muted)
             case AudioMute():
                 self._muted = event.type.endswith(".mute")
                 self._tell(f"{event.type}d", **cause)

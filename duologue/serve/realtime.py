@@ -178,7 +178,7 @@ class Realtime:
         match event:
             case BufferAppend():
                 format = format_of(self.config.audio.input.format)
-                self._intake.hear(self._session, event.audio, format, "audio")
+                await self._intake.hear(self._session, event.audio, format, "audio")
             case BufferCommit():
                 self._hearing.commit()
             case BufferClear():

@@ -180,7 +180,7 @@ class Call(Line):
                 await self.begin(event.start.customParameters.get("model"), Format("pcmu", 8000))
             case Media() if self.session is not None:
                 if event.media.track == "inbound":
-                    self.hear(event.media.payload, "media.payload")
+                    await self.hear(event.media.payload, "media.payload")
             case Dtmf() if self.session is not None:
                 await self.session.read(event.dtmf.digit)  # most systems only hear; then a key says nothing
             case Mark():

@@ -13,7 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from duologue.errors import DuologueError
 from duologue.systems.base import Pcm, Reply, SystemCard, Tool
 from duologue.systems.cushion import Cushion
 from duologue.systems.rows import Rows, Saved
+
+T = TypeVar("T")
 
 HASTE = 8.0
 RECENT = 512  # steps over which lateness is judged
@@ -136,6 +140,20 @@ class Slot:
         return self.engine._park(self)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """Something that is asked for, and what comes of it."""
+
+    do: Callable[[Rows], Any]
+    done: Future[Any]
+
+    def run(self, rows: Rows) -> None:
+        try:
+            self.done.set_result(self.do(rows))
+        except BaseException as error:
+            self.done.set_exception(error)
+
+
 class Engine:
     """As many conversations with a system as there are rows. `start` it, `join` it, and `stop` it."""
 
@@ -154,7 +172,8 @@ class Engine:
         self._slots: dict[int, Slot] = {}
         self._recent: deque[tuple[int, int]] = deque(maxlen=RECENT)  # frames and late frames of each step
         self._wake = threading.Condition()  # guards slots and queues; never held during a step
-        self._stepping = threading.Lock()  # guards the rows; held during a step
+        self._rows_lock = threading.Lock()  # guards the rows
+        self._jobs: deque[_Job] = deque()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"engine {self.card.name}", daemon=True)
 
@@ -189,28 +208,31 @@ class Engine:
         return late / max(1, frames)
 
     def join(self, listener: Listener, seed: int = 0, saved: Saved | None = None) -> Slot:
-        """Begin a conversation, or go on with one that was parked. May wait for the step under way.
+        """Begin a conversation, or go on with one that was parked. May wait for steps under way.
 
         Raises:
             EngineFullError: no slot is free.
         """
-        with self._stepping:
+
+        def begin(rows: Rows) -> Slot:
             with self._wake:
                 if not self._free:
                     raise EngineFullError(f"all {self.capacity} slots of {self.card.name} are taken; try again later")
                 row = self._free.popleft()
             try:
                 if saved is None:
-                    self._rows.open(row, seed)
+                    rows.open(row, seed)
                 else:
-                    self._rows.restore(row, saved)
+                    rows.restore(row, saved)
             except BaseException:
                 self._free.append(row)
                 raise
             slot = Slot(self, row, listener)
             with self._wake:
                 self._slots[row] = slot
-        return slot
+            return slot
+
+        return self._ask(begin)
 
     def say(self, text: str, pace: float) -> Pcm | None:
         """Text read aloud (T,), beside the conversations; None where the system reads nothing aloud."""
@@ -238,43 +260,81 @@ class Engine:
         with self._wake:
             slot._frames.clear()
 
+    def _ask(self, do: Callable[[Rows], T]) -> T:
+        """Have something done with the rows, between two steps.
+
+        On the engine's thread, where it can take its turn: at a lock, a step that is due would wait behind all of them.
+        """
+        with self._wake:
+            asked = not self._stopped and self._thread.is_alive()
+            if asked:
+                done: Future[T] = Future()
+                self._jobs.append(_Job(do, done))
+                self._wake.notify()
+        if asked:
+            return done.result()
+        with self._rows_lock:  # nobody steps them any more, or yet
+            return do(self._rows)
+
     def _between_steps(self, slot: Slot, do: Callable[[Rows], bool]) -> bool:
-        with self._stepping:  # the row of a slot that has been left may be another's by now
-            return self._slots.get(slot.row) is slot and do(self._rows)
+        # The row of a slot that has been left may be another's by now.
+        return self._ask(lambda rows: self._slots.get(slot.row) is slot and do(rows))
 
     def _leave(self, slot: Slot) -> None:
-        with self._stepping:  # it may fail in the step that is waited for here, and its row go to another
-            if self._slots.get(slot.row) is slot:
+        def leave(rows: Rows) -> None:
+            if self._slots.get(slot.row) is slot:  # it may have failed in a step before, and its row be another's
                 self._release(slot)
-                self._rows.close(slot.row)
+                rows.close(slot.row)
                 self._free.append(slot.row)
 
+        self._ask(leave)
+
     def _park(self, slot: Slot) -> Saved:
-        with self._stepping:
+        def park(rows: Rows) -> Saved:
             if self._slots.get(slot.row) is not slot:
                 raise SlotLostError("the conversation has ended")
             self._release(slot)
             try:
-                return self._rows.save(slot.row)
+                return rows.save(slot.row)
             finally:
                 self._free.append(slot.row)
+
+        return self._ask(park)
 
     def _release(self, slot: Slot) -> None:
         with self._wake:
             del self._slots[slot.row]
 
     def _run(self) -> None:
+        try:
+            self._take_turns()
+        finally:
+            with self._wake:
+                self._stopped = True  # whoever asks from now on does it himself
+            for job in self._jobs:
+                with self._rows_lock:
+                    job.run(self._rows)
+
+    def _take_turns(self) -> None:
+        """Step who is due, and in between do what is asked for, until the engine is stopped."""
+        stepped = True
         while True:
             with self._wake:
                 if self._stopped:
                     return
                 now = time.monotonic()
                 wait = min((self._due(slot) - now for slot in self._slots.values()), default=np.inf)
-                if wait > 0:
+                # What is asked for waits while a step is due, but no longer than for one.
+                job = self._jobs.popleft() if self._jobs and (wait > 0 or stepped) else None
+                if job is None and wait > 0:
                     self._wake.wait(None if wait == np.inf else wait)
                     continue
-            with self._stepping:
-                self._step()
+            with self._rows_lock:
+                if job is None:
+                    self._step()
+                else:
+                    job.run(self._rows)
+            stepped = job is None
 
     def _due(self, slot: Slot) -> float:
         """When a slot may take its next step, as far as it is known by now."""
