@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -18,7 +18,7 @@ from duologue.systems import registry
 from duologue.systems.base import Conversation, Pcm, Reply, System, SystemCard, Timing
 from duologue.systems.engine import Engine, EngineFullError, Heard, SlotLostError
 from duologue.systems.native import NativeSystem
-from duologue.systems.rows import rows_of
+from duologue.systems.rows import SingleRows, rows_of
 
 SILENCE = np.zeros(1280, np.float32)
 LOUD = np.full(1280, 0.1, np.float32)
@@ -348,3 +348,46 @@ def test_an_error_is_reported_once_however_many_conversations_it_ends(
     assert all(error is errors[0] for error in errors)
     assert reported == errors[:1]
     assert "Traceback" in reported[0].__notes__[0] and "out of memory" in str(reported[0])
+
+
+class Slow(SingleRows):
+    """Takes its time for a step, so that the next is due when it is done, and notes what was done in which order."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(Beeper(), size)
+        self.order: list[str] = []
+
+    def open(self, row: int, seed: int) -> None:
+        self.order.append("open")
+        super().open(row, seed)
+
+    def step(self, heard: Mapping[int, Pcm]) -> dict[int, Reply | Exception]:
+        self.order.append("step")
+        time.sleep(0.02)
+        return super().step(heard)
+
+
+def test_a_step_that_is_due_waits_for_one_joining_client_at_most() -> None:
+    rows, ears = Slow(40), Ears()
+    engine = Engine(rows)
+    engine.start()
+    try:
+        slot = engine.join(ears)
+        for _ in range(120):
+            slot.push(SILENCE)
+        ears.hear(2)
+        with ThreadPoolExecutor(30) as pool:
+            joined = list(pool.map(lambda _: engine.join(Ears()), range(30)))
+        ears.hear(100)
+    finally:
+        engine.stop()
+    assert len({slot.row for slot in joined}) == 30
+    done = " ".join(rows.order).removeprefix("open").strip()
+    assert done.count("open") == 30 and "open open" not in done
+
+
+def test_what_an_ended_engine_is_asked_is_done_all_the_same(native: System) -> None:
+    with running(native) as engine:
+        slot = engine.join(Ears())
+    slot.leave()
+    assert engine.taken == 0
