@@ -37,7 +37,7 @@ from duologue.atomic import write_text
 PARROT = Path(__file__).parent / "serving" / "parrot.py"
 LOG = "server.log"
 FUZZ_NICE = 19  # those who send nonsense have machines of their own; here they only get what the others leave
-LEVELS = [1, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48]
+LEVELS = [1, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80]
 
 app = typer.Typer(add_completion=False, help=__doc__)
 console = Console(highlight=False)
