@@ -37,7 +37,7 @@ def read_object(text: str | bytes, depth: int, what: str, param: str | None = No
 
 
 def depth_of(text: str, enough: int | None = None) -> int:
-    """How deep a JSON text is nested; where `enough` is given, any number that is above it exactly if that is.
+    """How deep a JSON text is nested; where `enough` is given, some number on the same side of it.
 
     It is found before the text is read, as the parser goes down the stack: whatever runs by chance at the bottom of it,
     the finalizers of a garbage collection say, has no stack left.

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from serve.conftest import KEY, Served, run, serving
+from serve.test_clients import replied
 from serve.test_sockets import client, told
 from test_readme import ROOT
 from websockets.asyncio.client import ClientConnection
@@ -54,15 +55,7 @@ def test_openai_agents_get_a_spoken_answer_to_a_spoken_question(box: Served) -> 
         async with await realtime.RealtimeRunner(agent).run(model_config=config) as session:
             for piece in pieces():
                 await session.send_audio(piece)
-            sound, history = b"", []
-            async for event in session:
-                assert event.type != "error", event
-                if event.type == "audio":
-                    sound += event.audio.data
-                elif event.type == "history_updated":
-                    history = event.history
-                elif event.type == "agent_end":
-                    break
+            sound, history = await replied(session)
         assert ANSWER in history[1].content[0].transcript
         assert ANSWER in says(np.frombuffer(sound, "<i2") / 32768, 24000)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from serve.conftest import KEY, Served, pitch, run, serving, silence, tone
@@ -33,6 +34,20 @@ def is_the_beep(sound: bytes) -> bool:
     return len(sound) / 48000 == pytest.approx(0.4, abs=0.05) and pitch(sound) == pytest.approx(440, abs=10)
 
 
+async def replied(session: Any) -> tuple[bytes, list[Any]]:
+    """The sound of the reply that an agent's session gets, and its history then."""
+    sound, history = b"", []
+    async for event in session:
+        assert event.type != "error", event
+        if event.type == "audio":
+            sound += event.audio.data
+        elif event.type == "history_updated":
+            history = event.history
+        elif event.type == "agent_end":
+            break
+    return sound, history
+
+
 def test_openai_agents(beeper: Served) -> None:
     realtime = pytest.importorskip("agents.realtime")
 
@@ -42,15 +57,7 @@ def test_openai_agents(beeper: Served) -> None:
         async with await realtime.RealtimeRunner(agent).run(model_config=config) as session:
             for piece in pieces(QUESTION):
                 await session.send_audio(piece)
-            sound, history = b"", []
-            async for event in session:
-                assert event.type != "error", event
-                if event.type == "audio":
-                    sound += event.audio.data
-                elif event.type == "history_updated":
-                    history = event.history
-                elif event.type == "agent_end":
-                    break
+            sound, history = await replied(session)
             assert is_the_beep(sound)
             assert [item.role for item in history] == ["user", "assistant"]
             assert history[1].content[0].transcript == "beep"
