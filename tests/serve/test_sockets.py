@@ -202,7 +202,8 @@ def test_messages_count_over_all_connections_of_a_client(kind: str) -> None:
                 assert kind in error["message"]
         async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}) as web:
             asked = [await web.post(f"{served.http}/v1/realtime/client_secrets", json={}) for _ in range(20)]
-        assert asked[-1].status_code == 429 and asked[-1].json()["error"]["code"] == "rate_limit_exceeded"
+        refused = [answer for answer in asked if answer.status_code == 429]  # some pass: there are two more each second
+        assert refused and refused[0].json()["error"]["code"] == "rate_limit_exceeded"
 
     with serving(Beeper(), limits) as served:
         run(test)

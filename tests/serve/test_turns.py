@@ -64,9 +64,9 @@ def test_a_turn_over_a_reply_that_may_not_be_cut_is_answered_after_it(end: str) 
             await detect(websocket, interrupt_response=False)
             await ask(websocket)
             first = (await told(websocket, "response.created"))["response"]["id"]
-            await told(websocket, "response.output_audio.delta")
+            events = await until(websocket, "response.output_audio.delta")
             await ask(websocket)
-            events = await until(websocket, "input_audio_buffer.committed")
+            events += await until(websocket, "input_audio_buffer.committed")
             if end == "cancelled":
                 await websocket.send('{"type": "response.cancel"}')
             else:
