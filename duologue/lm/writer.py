@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from duologue.lm.streams import FREE
-from duologue.nn.fused import array, epsilon_of, weights_of, write
+from duologue.nn.fused import array, epsilon_of, weights_of
 from duologue.nn.int8 import Int8Linear, Int8TiedEmbedding
+from duologue.nn.kernels import write
 
 if TYPE_CHECKING:
     from duologue.lm.backbone import Backbone

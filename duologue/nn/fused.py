@@ -1,365 +1,27 @@
-"""Steps of transformers and ConvNeXt blocks with int8 weights, compiled by Numba where that is installed.
+"""Steps of transformers and ConvNeXt blocks with int8 weights, by compiled loops where Numba is installed.
 
-In PyTorch a step is hundreds of operations on a vector or two, and to start each takes longer than its arithmetic. Here
-it is loops over the same weights. Vectors stay float32, and what is in one row of a batch changes nothing in another;
-how many rows there are may change a last bit. The machine code is kept beside this file, or in the user's cache, so
-each machine compiles once; all of it is in one file, since that is where Numba looks whether its copy is still good.
+In PyTorch a step is hundreds of operations on a vector or two, and to start each takes longer than its arithmetic; one
+loop over the same weights takes all of them. For many vectors it is the arithmetic that takes the time: then the
+matrices are multiplied by PyTorch's kernel for them, and the loops do what lies between. What is in one row of a batch
+changes nothing in another; how many rows there are may change a last bit, of float32 or of that kernel's bfloat16.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from duologue.nn.int8 import Int8Linear
+from duologue.nn.kernels import Weights, add_branch, bend, convnext, gate, layers, look, mix_frames, normalise
 
 if TYPE_CHECKING:
     from duologue.nn.conv import ConvNeXtBlock
     from duologue.nn.transformer import Block, RMSNorm, Transformer, TransformerState
-
-Floats = NDArray[np.float32]
-Weights = tuple[Any, ...]
-"""Of every layer, stacked: norm, qkv, scales, out, scales, norm, gate_up, scales, down, scales; then the last norm.
-Matrices are int8, all else is float32."""
-
-F = TypeVar("F", bound=Callable[..., Any])
-FLAGS = {"contract", "reassoc", "nsz", "arcp"}
-"""Sums may be taken in any order, so that they are vectorised; what is not a number stays that."""
-
-
-def compiled(function: F) -> F:
-    """`function` as machine code, made at its first call."""
-    try:
-        return cast(F, numba.njit(function, cache=True, nogil=True, fastmath=FLAGS, error_model="numpy"))
-    except RuntimeError:  # there is nowhere to keep it
-        return cast(F, numba.njit(function, nogil=True, fastmath=FLAGS, error_model="numpy"))
-
-
-@compiled
-def multiply(x: Floats, weight: NDArray[np.int8], scale: Floats, y: Floats) -> None:
-    """x (N, in) times an int8 matrix (out, in) whose rows have a `scale` (out,) -> y (N, out)."""
-    row, rows = 0, len(x)
-    while row + 4 <= rows:
-        _four_rows(x[row : row + 4], weight, scale, y[row : row + 4])
-        row += 4
-    if row + 2 <= rows:
-        _two_rows(x[row : row + 2], weight, scale, y[row : row + 2])
-        row += 2
-    if row < rows:
-        _one_row(x[row], weight, scale, y[row])
-
-
-@compiled
-def _four_rows(x: Floats, weight: NDArray[np.int8], scale: Floats, y: Floats) -> None:
-    """Eight sums at once: each weight is converted once for four of them, each input read once for two."""
-    for out in range(0, len(weight), 2):
-        after = min(out + 1, len(weight) - 1)  # of an odd number, the last stands alone
-        a = b = c = d = e = f = g = h = np.float32(0)
-        for i in range(x.shape[1]):
-            one, two = np.float32(weight[out, i]), np.float32(weight[after, i])
-            a += x[0, i] * one
-            b += x[1, i] * one
-            c += x[2, i] * one
-            d += x[3, i] * one
-            e += x[0, i] * two
-            f += x[1, i] * two
-            g += x[2, i] * two
-            h += x[3, i] * two
-        y[0, out], y[1, out], y[2, out], y[3, out] = a * scale[out], b * scale[out], c * scale[out], d * scale[out]
-        y[0, after], y[1, after] = e * scale[after], f * scale[after]
-        y[2, after], y[3, after] = g * scale[after], h * scale[after]
-
-
-@compiled
-def _two_rows(x: Floats, weight: NDArray[np.int8], scale: Floats, y: Floats) -> None:
-    for out in range(0, len(weight), 2):
-        after = min(out + 1, len(weight) - 1)
-        a = b = c = d = np.float32(0)
-        for i in range(x.shape[1]):
-            one, two = np.float32(weight[out, i]), np.float32(weight[after, i])
-            a += x[0, i] * one
-            b += x[1, i] * one
-            c += x[0, i] * two
-            d += x[1, i] * two
-        y[0, out], y[1, out] = a * scale[out], b * scale[out]
-        y[0, after], y[1, after] = c * scale[after], d * scale[after]
-
-
-@compiled
-def _one_row(x: Floats, weight: NDArray[np.int8], scale: Floats, y: Floats) -> None:
-    for out in range(len(weight)):
-        total = np.float32(0)
-        for i in range(len(x)):
-            total += x[i] * np.float32(weight[out, i])
-        y[out] = total * scale[out]
-
-
-@compiled
-def normalise(x: Floats, weight: Floats, epsilon: np.float32, y: Floats) -> None:
-    """`RMSNorm` of x (N, dim) -> y."""
-    for row in range(len(x)):
-        total = np.float32(0)
-        for i in range(x.shape[1]):
-            total += x[row, i] * x[row, i]
-        factor = np.float32(1) / np.sqrt(total / np.float32(x.shape[1]) + epsilon)
-        for i in range(x.shape[1]):
-            y[row, i] = x[row, i] * factor * weight[i]
-
-
-@compiled
-def turn(x: Floats, cos: Floats, sin: Floats) -> None:
-    """`rotate` heads x (H, D) in place by cos and sin (H, D)."""
-    half = x.shape[1] // 2
-    for head in range(len(x)):
-        for i in range(half):
-            low, high = x[head, i], x[head, half + i]
-            x[head, i] = low * cos[head, i] + high * sin[head, i]
-            x[head, half + i] = high * cos[head, half + i] + low * sin[head, half + i]
-
-
-@compiled
-def keep(vectors: Floats, ring: NDArray[Any], scales: Floats, which: int, slot: int) -> None:
-    """Put vectors (kv_heads, D) into a row's ring (kv_heads, window, D), as int8 with `scales[which]` or unchanged."""
-    for head in range(len(vectors)):
-        if scales.size == 0:
-            for i in range(vectors.shape[1]):
-                ring[head, slot, i] = vectors[head, i]
-            continue
-        largest = np.float32(1e-12)
-        for i in range(vectors.shape[1]):
-            largest = max(largest, abs(vectors[head, i]))
-        scale = largest / np.float32(127)
-        scales[which, head, slot] = scale
-        for i in range(vectors.shape[1]):
-            ring[head, slot, i] = np.rint(vectors[head, i] / scale)
-
-
-@compiled
-def attend(query: Floats, keys: NDArray[Any], values: NDArray[Any], scales: Floats, filled: int, y: Floats) -> None:
-    """One query of every head (H, D) over the first `filled` of keys and values (kv_heads, window, D) -> y (H, D).
-
-    `scales` (2, kv_heads, window) are those of int8 keys and values.
-    """
-    heads, size = query.shape
-    group = heads // len(keys)
-    scores = np.empty(filled, np.float32)
-    root = np.float32(size) ** np.float32(-0.5)
-    for head in range(heads):
-        kept = head // group
-        most = np.float32(-np.inf)
-        for at in range(filled):
-            score = np.float32(0)
-            for i in range(size):
-                score += query[head, i] * np.float32(keys[kept, at, i])
-            score *= root
-            if scales.size:
-                score *= scales[0, kept, at]
-            scores[at] = score
-            most = max(most, score)
-        total = np.float32(0)
-        y[head] = 0
-        for at in range(filled):
-            weight = np.exp(scores[at] - most)
-            total += weight
-            if scales.size:
-                weight *= scales[1, kept, at]
-            for i in range(size):
-                y[head, i] += weight * np.float32(values[kept, at, i])
-        for i in range(size):
-            y[head, i] /= total
-
-
-@compiled
-def layers(
-    x: Floats,
-    weights: Weights,
-    epsilon: np.float32,
-    heads: int,
-    cos: Floats,
-    sin: Floats,
-    keys: Sequence[NDArray[Any]] | Floats,
-    values: Sequence[NDArray[Any]] | Floats,
-    scales: Sequence[Floats] | Floats,
-    places: NDArray[np.int64],
-    slots: NDArray[np.int64],
-    filled: NDArray[np.int64],
-) -> Floats:
-    """One position through all blocks and the last norm, x (N, dim) -> (N, dim); x is used up.
-
-    Each layer has `keys` and `values` (rows, kv_heads, window, D), and `scales` as `AttentionState` has them. Row n of
-    x is the row `places[n]` there, is kept at `slots[n]` of the window, and looks at the first `filled[n]`.
-    """
-    norm, qkv, qkv_scale, out, out_scale, ffn_norm, gate_up, gate_up_scale, down, down_scale, last = weights
-    rows, kv_heads, size = len(x), keys[0].shape[1], keys[0].shape[3]
-    normed = np.empty_like(x)
-    branch = np.empty_like(x)
-    projected = np.empty((rows, heads + 2 * kv_heads, size), np.float32)
-    mixed = np.empty((rows, heads, size), np.float32)
-    opened = np.empty((rows, gate_up.shape[1]), np.float32)
-    hidden = gate_up.shape[1] // 2
-    gated = np.empty((rows, hidden), np.float32)
-    for layer in range(len(norm)):
-        normalise(x, norm[layer], epsilon, normed)
-        multiply(normed, qkv[layer], qkv_scale[layer], projected.reshape(rows, -1))
-        for row in range(rows):
-            heard = projected[row]
-            turn(heard[: heads + kv_heads], cos[row], sin[row])
-            key, value, scale = keys[layer][places[row]], values[layer][places[row]], scales[layer][places[row]]
-            keep(heard[heads : heads + kv_heads], key, scale, 0, slots[row])
-            keep(heard[heads + kv_heads :], value, scale, 1, slots[row])
-            attend(heard[:heads], key, value, scale, filled[row], mixed[row])
-        multiply(mixed.reshape(rows, -1), out[layer], out_scale[layer], branch)
-        x += branch
-        normalise(x, ffn_norm[layer], epsilon, normed)
-        multiply(normed, gate_up[layer], gate_up_scale[layer], opened)
-        for row in range(rows):
-            for i in range(hidden):
-                gate = opened[row, i]
-                gated[row, i] = gate / (np.float32(1) + np.exp(-gate)) * opened[row, hidden + i]
-        multiply(gated, down[layer], down_scale[layer], branch)
-        x += branch
-    normalise(x, last, epsilon, normed)
-    return normed
-
-
-@compiled
-def write(
-    hidden: Floats,
-    given: NDArray[np.int64],
-    free: int,
-    norm: Floats,
-    to_depth: tuple[NDArray[np.int8], Floats],
-    places: Floats,
-    deep: Floats,
-    deep_first: NDArray[np.int64],
-    weights: Weights,
-    epsilon: np.float32,
-    heads: int,
-    kept: tuple[int, int],
-    cos: Floats,
-    sin: Floats,
-    outputs: tuple[tuple[NDArray[np.int8], Floats], ...],
-    output_of: NDArray[np.int64],
-    skipped: NDArray[np.int64],
-) -> NDArray[np.int64]:
-    """hidden (N, width) -> tokens (N, books): those `given` (N, books), and what is chosen where they are `free`.
-
-    Book i begins as the context plus `places[i]`, plus what `deep` has of the token before; it is turned by cos[i] and
-    sin[i] (H, D), and chosen among the rows of `outputs[output_of[i]]` but the first `skipped[i]`. `kept` is the number
-    of key and value heads and their size.
-    """
-    rows, books = len(hidden), len(places)
-    normed = np.empty_like(hidden)
-    normalise(hidden, norm, epsilon, normed)
-    context = np.empty((rows, places.shape[1]), np.float32)
-    multiply(normed, to_depth[0], to_depth[1], context)
-    keys = np.empty((len(weights[0]), rows, kept[0], books, kept[1]), np.float32)
-    values = np.empty_like(keys)
-    scales = np.empty((len(keys), rows, 2, kept[0], 0), np.float32)  # of none, for they are no int8
-    every = np.arange(rows)
-    tokens = np.empty((rows, books), np.int64)
-    x = np.empty_like(context)
-    turns_cos, turns_sin = np.empty((rows, *cos.shape[1:]), np.float32), np.empty((rows, *sin.shape[1:]), np.float32)
-    for book in range(books):
-        for row in range(rows):
-            x[row] = context[row] + places[book]
-            if book:
-                x[row] += deep[deep_first[book - 1] + 1 + tokens[row, book - 1]]
-            turns_cos[row], turns_sin[row] = cos[book], sin[book]
-        slot, filled = np.full(rows, book), np.full(rows, book + 1)
-        y = layers(x, weights, epsilon, heads, turns_cos, turns_sin, keys, values, scales, every, slot, filled)
-        tokens[:, book] = given[:, book]
-        if not np.any(given[:, book] == free):
-            continue
-        matrix, scale = outputs[output_of[book]]
-        logits = np.empty((rows, len(matrix)), np.float32)
-        multiply(y, matrix, scale, logits)
-        for row in range(rows):
-            if given[row, book] == free:
-                tokens[row, book] = np.argmax(logits[row, skipped[book] :])
-    return tokens
-
-
-@compiled
-def gelu(x: np.float32) -> np.float32:
-    """x / 2 (1 + erf(x / sqrt 2)), with erf as the quotient of two polynomials that Eigen and XLA take, to 5e-7.
-
-    A library's erf is called number by number; this is vectorised.
-    """
-    z = min(max(x * np.float32(0.70710678), np.float32(-4)), np.float32(4))
-    s = z * z
-    above = np.float32(-2.72614225801306e-10)
-    above = above * s + np.float32(2.77068142495902e-08)
-    above = above * s + np.float32(-2.10102402082508e-06)
-    above = above * s + np.float32(-5.69250639462346e-05)
-    above = above * s + np.float32(-7.34990630326855e-04)
-    above = above * s + np.float32(-2.95459980854025e-03)
-    above = above * s + np.float32(-1.60960333262415e-02)
-    below = np.float32(-1.45660718464996e-05)
-    below = below * s + np.float32(-2.13374055278905e-04)
-    below = below * s + np.float32(-1.68282697438203e-03)
-    below = below * s + np.float32(-7.37332916720468e-03)
-    below = below * s + np.float32(-1.42647390514189e-02)
-    return np.float32(0.5) * x * (np.float32(1) + z * above / below)
-
-
-@compiled
-def convnext(seen: Floats, weights: Weights) -> Floats:
-    """A ConvNeXt block over frames that are seen with those before them, (N, kernel - 1 + T, C) -> (N, T, C)."""
-    (
-        taps,
-        bias,
-        norm,
-        shift,
-        epsilon,
-        expand,
-        expand_scale,
-        expand_bias,
-        contract,
-        contract_scale,
-        contract_bias,
-        gain,
-    ) = weights
-    rows, channels, before = len(seen), seen.shape[2], len(taps) - 1
-    length = seen.shape[1] - before
-    mixed = np.empty((rows * length, channels), np.float32)
-    opened = np.empty((rows * length, len(expand)), np.float32)
-    y = np.empty((rows * length, channels), np.float32)
-    for row in range(rows):
-        for frame in range(length):
-            sums = mixed[row * length + frame]
-            for i in range(channels):
-                sums[i] = bias[i]
-            for tap in range(len(taps)):
-                for i in range(channels):
-                    sums[i] += seen[row, frame + tap, i] * taps[tap, i]
-            mean = np.float32(0)
-            for i in range(channels):
-                mean += sums[i]
-            mean /= np.float32(channels)
-            variance = np.float32(0)
-            for i in range(channels):
-                variance += (sums[i] - mean) * (sums[i] - mean)
-            factor = np.float32(1) / np.sqrt(variance / np.float32(channels) + epsilon)
-            for i in range(channels):
-                sums[i] = (sums[i] - mean) * factor * norm[i] + shift[i]
-    multiply(mixed, expand, expand_scale, opened)
-    for place in range(len(opened)):
-        for i in range(opened.shape[1]):
-            opened[place, i] = gelu(opened[place, i] + expand_bias[i])
-    multiply(opened, contract, contract_scale, y)
-    for row in range(rows):
-        for frame in range(length):
-            place = row * length + frame
-            for i in range(channels):
-                y[place, i] = seen[row, before + frame, i] + (y[place, i] + contract_bias[i]) * gain[i]
-    return y.reshape(rows, length, channels)
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
@@ -404,6 +66,7 @@ class FusedTransformer:
         self._weights = weights
         self._config = transformer.config
         self._epsilon = epsilon_of(transformer.norm)
+        self._blocks = cast("list[Block]", list(transformer.blocks))
 
     def step(
         self, x: Tensor, cos: Tensor, sin: Tensor, state: TransformerState, active: Tensor | None = None
@@ -413,45 +76,78 @@ class FusedTransformer:
         turned = (len(x), config.heads + (config.kv_heads or config.heads), 1, config.head_dim)
         rows = slice(None) if active is None else active.nonzero()[:, 0]
         positions = state.position[rows].numpy()
-        y = torch.zeros_like(x[:, 0])
-        y[rows] = torch.from_numpy(
-            layers(
-                x[rows, 0].clone().numpy(),
-                self._weights,
-                self._epsilon,
-                config.heads,
-                array(cos.expand(turned)[rows, :, 0]),
-                array(sin.expand(turned)[rows, :, 0]),
-                tuple(layer.keys.numpy() for layer in state.layers),
-                tuple(layer.values.numpy() for layer in state.layers),
-                tuple(layer.scales.numpy() for layer in state.layers),
-                array(state.layers[0].places[rows]),
-                positions % config.window,
-                np.minimum(positions + 1, config.window),
-            )
+        awake = x[rows, 0].clone()
+        turns = array(cos.expand(turned)[rows, :, 0]), array(sin.expand(turned)[rows, :, 0])
+        rings = (
+            tuple(layer.keys.numpy() for layer in state.layers),
+            tuple(layer.values.numpy() for layer in state.layers),
+            tuple(layer.scales.numpy() for layer in state.layers),
         )
+        place = (
+            array(state.layers[0].places[rows]),
+            positions % config.window,
+            np.minimum(positions + 1, config.window),
+        )
+        y = torch.zeros_like(x[:, 0])
+        if cast(Int8Linear, self._blocks[0].down).has_kernel_for(len(awake)):
+            y[rows] = self._step_many(awake, turns, rings, place)
+        else:
+            told = self._weights, self._epsilon, config.heads
+            y[rows] = torch.from_numpy(layers(awake.numpy(), *told, *turns, *rings, *place))
         return y[:, None]
+
+    def _step_many(
+        self,
+        x: Tensor,
+        turns: tuple[NDArray[Any], NDArray[Any]],
+        rings: tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]], Sequence[NDArray[Any]]],
+        place: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    ) -> Tensor:
+        """What `layers` does with the same, x (N, dim) -> (N, dim), with a kernel for matrices; x is used up."""
+        config, norms, ffn_norms, last = self._config, self._weights[0], self._weights[5], self._weights[10]
+        normed = torch.empty_like(x)
+        mixed = torch.empty(len(x), config.heads, config.head_dim)
+        for block, norm, ffn_norm, keys, values, scales in zip(self._blocks, norms, ffn_norms, *rings, strict=True):
+            normalise(x.numpy(), norm, self._epsilon, normed.numpy())
+            projected = block.attention.qkv(normed).view(len(x), -1, config.head_dim)
+            look(projected.numpy(), config.heads, *turns, keys, values, scales, *place, mixed.numpy())
+            x += block.attention.out(mixed.flatten(1))
+            normalise(x.numpy(), ffn_norm, self._epsilon, normed.numpy())
+            opened = block.gate_up(normed)
+            gated = opened.new_empty(len(x), opened.shape[1] // 2)
+            gate(opened.numpy(), gated.numpy())
+            x += block.down(gated)
+        normalise(x.numpy(), last, self._epsilon, normed.numpy())
+        return normed
 
 
 class FusedConvNeXt:
     """Steps for a `ConvNeXtBlock` whose weights stay as they are."""
 
     def __init__(self, block: ConvNeXtBlock) -> None:
-        depthwise, expand, contract = block.depthwise.conv, block.expand, block.contract
-        assert isinstance(expand, Int8Linear) and isinstance(contract, Int8Linear) and depthwise.bias is not None
-        self._weights: Weights = (
+        depthwise = block.depthwise.conv
+        assert depthwise.bias is not None
+        self._expand, self._contract = cast(Int8Linear, block.expand), cast(Int8Linear, block.contract)
+        self._depthwise: Weights = (
             array(depthwise.weight[:, 0].t()),
             array(depthwise.bias),
             array(block.norm.weight),
             array(block.norm.bias),
             np.float32(block.norm.eps),
-            *(array(part) for part in (expand.weight, expand.scale, expand.bias)),
-            *(array(part) for part in (contract.weight, contract.scale, contract.bias)),
-            array(block.scale),
         )
+        self._widen, self._narrow = (
+            (array(part.weight), array(part.scale), array(part.bias)) for part in (self._expand, self._contract)
+        )
+        self._gain = array(block.scale)
 
     def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, C, T) and the frames before it (B, C, kernel - 1) -> what `ConvNeXtBlock.step` gives; the next past."""
         seen = torch.cat((past.transpose(1, 2), x.transpose(1, 2)), 1)
-        y = torch.from_numpy(convnext(seen.numpy(), self._weights))
-        return y.transpose(1, 2), seen[:, x.shape[-1] :].transpose(1, 2)
+        if self._expand.has_kernel_for(len(x) * x.shape[-1]):
+            opened = self._expand.unbiased(torch.from_numpy(mix_frames(seen.numpy(), *self._depthwise)))
+            bend(opened.numpy(), self._widen[2])
+            branch = self._contract.unbiased(opened)
+            y = add_branch(branch.numpy(), self._narrow[2], self._gain, seen.numpy())
+        else:
+            y = convnext(seen.numpy(), self._depthwise, self._widen, self._narrow, self._gain)
+        return torch.from_numpy(y).transpose(1, 2), seen[:, x.shape[-1] :].transpose(1, 2)

@@ -59,19 +59,20 @@ class _Int8(nn.Module):
         elif torch.ops.mkldnn._is_mkldnn_bf16_supported():
             self._tiles = torch.ops.mkldnn._reorder_linear_weight(values.bfloat16(), MANY)
 
-    def keep_one_copy(self) -> None:
-        """Multiply many vectors more slowly from here on, in less than half of the memory."""
-        self._tiles = self._floats = None
+    def has_kernel_for(self, vectors: int) -> bool:
+        """Whether so many vectors are multiplied by a kernel for matrices."""
+        return vectors >= MANY if self._tiles is not None else self._floats is not None and vectors >= MANY_FLOAT32
 
     def _times(self, x: Tensor) -> Tensor:
         """x (..., in) times every row's int8 values -> (..., out); it is still to be multiplied by the scales."""
         shape = x.shape
         flat = x.reshape(-1, shape[-1]).bfloat16()
         count = flat.shape[0]
-        if self._tiles is not None and count >= MANY:
+        many = self.has_kernel_for(count)
+        if many and self._tiles is not None:
             padded = F.pad(flat, (0, 0, 0, -count % STRIDE))
             y: Tensor = torch.ops.mkldnn._linear_pointwise(padded, self._tiles, None, "none", [], "")[:count]
-        elif self._floats is not None and count >= MANY_FLOAT32:
+        elif many and self._floats is not None:
             y = F.linear(flat.float(), self._floats)
         else:
             y = torch._weight_int8pack_mm(flat, self.weight, self.ones)
@@ -102,6 +103,10 @@ class Int8Linear(_Int8):
         """x (..., in) -> (..., out), float32."""
         y = self._times(x)
         return y * self.scale if self.bias is None else torch.addcmul(self.bias, y, self.scale)
+
+    def unbiased(self, x: Tensor) -> Tensor:
+        """`forward` without the bias, for those who add it with what comes next."""
+        return self._times(x) * self.scale
 
 
 def exactly(layer: nn.Module, x: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 
-from duologue.nn.int8 import Int8Linear
 from duologue.nn.streaming import State, StreamingModule, hold
 
 if TYPE_CHECKING:
@@ -339,12 +338,8 @@ class Transformer(StreamingModule[TransformerState]):
             from duologue.nn.fused import FusedTransformer, weights_of
 
             weights = weights_of(self)
-            if weights is None:
-                return
-            self._fused = FusedTransformer(weights, self)
-            for module in self.modules():
-                if isinstance(module, Int8Linear):
-                    module.keep_one_copy()
+            if weights is not None:
+                self._fused = FusedTransformer(weights, self)
 
     def extend(self, x: Tensor, past: list[Past]) -> Tensor:
         """The next position, x (B, 1, dim) -> (B, 1, dim), of sequences that begin together and end within the window.

@@ -1,4 +1,7 @@
-"""Compiled steps: the same as PyTorch's with the same weights, at any age, for any rows of a batch."""
+"""Compiled steps: the same as PyTorch's with the same weights, at any age, for any rows of a batch.
+
+And with few rows or many: of many, the matrices are multiplied by a kernel which may keep bfloat16's 8 bits.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,18 @@ from hypothesis import strategies as st
 
 from duologue.nn import int8
 from duologue.nn.conv import ConvNeXtBlock
+from duologue.nn.int8 import MANY, MANY_FLOAT32
 from duologue.nn.transformer import Transformer, TransformerConfig
 from duologue.nn.weights import pack, unpack
 
 pytest.importorskip("numba", reason="Numba is not installed; it has no build for this Python")
 pytestmark = pytest.mark.usefixtures("small_matrices_are_int8")
+
+
+@pytest.fixture(params=[True, False], ids=["bf16", "fp32"])
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that multiplies in bfloat16, and one that does not: every machine can do as either does."""
+    monkeypatch.setattr("duologue.nn.int8.fast_bf16", lambda device: request.param)
 
 
 def pair(config: TransformerConfig) -> tuple[Transformer, Transformer]:
@@ -37,7 +47,7 @@ def pair(config: TransformerConfig) -> tuple[Transformer, Transformer]:
     layers=st.integers(1, 3),
     heads=st.sampled_from([(2, None), (4, 2), (4, 1)]),
     window=st.integers(3, 9),
-    rows=st.integers(1, 9),
+    rows=st.integers(1, MANY - 1),
     seed=st.integers(0, 1000),
 )
 def test_fused_steps_equal_plain_ones(
@@ -91,10 +101,9 @@ def test_rings_of_int8_remember_nearly_as_well(seed: int) -> None:
         torch.testing.assert_close(fused.step(x, other), plain.step(x, one), atol=0.1, rtol=0.05)
 
 
-@settings(max_examples=15, deadline=None)
-@given(rows=st.integers(1, 5), sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4), seed=st.integers(0, 1000))
-def test_fused_convolutions_equal_plain_ones(rows: int, sizes: list[int], seed: int) -> None:
-    random = torch.Generator().manual_seed(seed)
+def pair_of_convolutions() -> tuple[ConvNeXtBlock, ConvNeXtBlock]:
+    """The same of a ConvNeXt block with random weights."""
+    random = torch.Generator().manual_seed(0)
     plain = ConvNeXtBlock(32, 96, kernel=5).eval().requires_grad_(False)
     for parameter in plain.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=random) / max(1, parameter[0].numel()) ** 0.5)
@@ -103,31 +112,73 @@ def test_fused_convolutions_equal_plain_ones(rows: int, sizes: list[int], seed: 
     int8.keep_int8(fused)
     fused.fuse()
     assert fused._fused is not None
-    states = plain.init_state(rows), fused.init_state(rows)
+    return plain, fused
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=st.lists(st.integers(1, MANY - 1), min_size=1, max_size=4), seed=st.integers(0, 1000))
+def test_fused_convolutions_equal_plain_ones(sizes: list[int], seed: int) -> None:
+    plain, fused = pair_of_convolutions()
+    random = torch.Generator().manual_seed(seed)
+    states = plain.init_state(1), fused.init_state(1)
     with torch.inference_mode():
         for size in sizes:
-            x = torch.randn(rows, 32, size, generator=random)
+            x = torch.randn(1, 32, size, generator=random)
             torch.testing.assert_close(fused.step(x, states[1]), plain.step(x, states[0]), atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(states[1].past, states[0].past)
 
 
-def test_a_row_does_not_depend_on_its_neighbours() -> None:
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("rows", [MANY, MANY_FLOAT32, 21])
+def test_many_rows_go_through_the_same_transformer(rows: int) -> None:
+    plain, fused = pair(TransformerConfig(dim=64, layers=2, heads=4, kv_heads=2, window=8))
+    states = plain.init_state(rows + 3), plain.init_state(rows + 3)
+    random = torch.Generator().manual_seed(rows)
+    with torch.inference_mode():
+        for _ in range(12):
+            awake = torch.randperm(rows + 3, generator=random)[:rows].sort().values
+            x = torch.randn(rows, 1, 64, generator=random)
+            with states[0].only(awake) as one, states[1].only(awake) as other:
+                expected, got = plain.step(x, one), fused.step(x, other)
+            assert 0 < (got - expected).norm() < 0.01 * expected.norm()
+            assert torch.equal(one.position, other.position)
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("rows", [2, 9])
+def test_many_frames_go_through_the_same_convolution(rows: int) -> None:
+    plain, fused = pair_of_convolutions()
+    states = plain.init_state(rows), fused.init_state(rows)
+    random = torch.Generator().manual_seed(rows)
+    with torch.inference_mode():
+        for size in (8, 3, 12):
+            x = torch.randn(rows, 32, size, generator=random)
+            expected, got = plain.step(x, states[0]), fused.step(x, states[1])
+            assert (got - expected).norm() < 0.01 * (expected - x).norm()
+    torch.testing.assert_close(states[1].past, states[0].past)
+
+
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("rows", [5, MANY_FLOAT32])
+def test_a_row_does_not_depend_on_its_neighbours(rows: int) -> None:
     _, fused = pair(TransformerConfig(dim=64, layers=2, heads=4, window=8))
-    states = fused.init_state(5), fused.init_state(5)
+    states = fused.init_state(rows), fused.init_state(rows)
     for frame in range(12):
-        x = torch.randn(5, 1, 64)
-        others = 100 * torch.randn(5, 1, 64)
+        x = torch.randn(rows, 1, 64)
+        others = 100 * torch.randn(rows, 1, 64)
         others[2] = x[2]
         assert torch.equal(fused.step(x, states[0])[2], fused.step(others, states[1])[2]), frame
 
 
-def test_what_is_not_a_number_stays_in_its_row() -> None:
+@pytest.mark.usefixtures("machine")
+@pytest.mark.parametrize("rows", [3, MANY_FLOAT32])
+def test_what_is_not_a_number_stays_in_its_row(rows: int) -> None:
     _, fused = pair(TransformerConfig(dim=64, layers=2, heads=4, window=8))
-    x = torch.randn(3, 1, 64)
+    x = torch.randn(rows, 1, 64)
     x[1] = torch.nan
-    y = fused.step(x, fused.init_state(3))
+    y = fused.step(x, fused.init_state(rows))
     assert y[1].isnan().all()
-    assert y[[0, 2]].isfinite().all()
+    assert torch.cat((y[:1], y[2:])).isfinite().all()
 
 
 def test_a_row_that_pauses_keeps_its_state() -> None:
