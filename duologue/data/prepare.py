@@ -1,7 +1,8 @@
 """From nothing to training shards: scenes are drawn, composed, degraded and turned into features, labels and codes.
 
 A chunk of 64 scenes is a pure function of the settings and its number, and its shards appear whole or not at all. So
-any number of workers give the same files, and a run that was stopped goes on where it stood.
+any number of workers give the same files, a run that was stopped goes on where it stood, and more scenes may be asked
+for later.
 """
 
 from __future__ import annotations
@@ -276,8 +277,11 @@ def _size(config: PrepareConfig, chunk: int) -> int:
 
 
 def _done(config: PrepareConfig, chunk: int) -> bool:
+    """Whether a chunk is there with all its scenes; the last one of a run that asked for fewer has not all."""
     kinds = ("features", "labels") if config.codec is None else ("features", "labels", "codes")
-    return all(_name(config, kind, chunk).with_suffix(".json").is_file() for kind in kinds)
+    names = [_name(config, kind, chunk) for kind in kinds]
+    there = all(name.with_suffix(".json").is_file() for name in names)
+    return there and len(ShardReader(names[-1])) >= _size(config, chunk)
 
 
 @lru_cache(maxsize=2)
@@ -330,16 +334,21 @@ def train_tokenizer(path: Path, sentences: int = 40_000) -> TextTokenizer:
 
 
 def _remember(config: PrepareConfig) -> None:
-    """Note the settings in the folder, or compare them with those that are there."""
+    """Note the settings in the folder, or compare them with those that are there; there may be more scenes now."""
     values = config.model_dump(mode="json", exclude={"folder", "workers", "codec"})
     if config.codec is not None:
         values["codec"] = codec_digest(config.codec)
-    settings = json.dumps(values, indent=1) + "\n"
     path = config.folder / SETTINGS
-    if not path.is_file():
-        write_text(path, settings)
-    elif path.read_text() != settings:
-        raise DataError(f"{config.folder} was begun with other settings ({SETTINGS}); choose another folder")
+    if path.is_file():
+        before = json.loads(path.read_text())
+        if before | {"scenes": config.scenes} != values:
+            raise DataError(f"{config.folder} was begun with other settings ({SETTINGS}); choose another folder")
+        if before["scenes"] > config.scenes:
+            raise DataError(
+                f"{config.folder} holds {before['scenes']} scenes, not {config.scenes}; ask for as many or more, or "
+                "choose another folder"
+            )
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def prepare(config: PrepareConfig, report: Callable[[int, int], None] | None = None) -> SceneShards:

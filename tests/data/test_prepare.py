@@ -90,6 +90,22 @@ def test_other_settings_do_not_mix_in_one_folder(tokenizer: Path, tmp_path: Path
         prepare(settings(tmp_path, tokenizer, seed=8, shares=silence))
 
 
+def test_more_scenes_may_be_asked_for_later_and_fewer_may_not(
+    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", 3)
+    silence = Shares(dialogue=0, words=0, unknown=0, silence=1)
+    whole = prepare(settings(tmp_path / "whole", tokenizer, scenes=8, shares=silence))
+    grown = tmp_path / "grown"
+    assert len(prepare(settings(grown, tokenizer, scenes=4, shares=silence))) == 4  # a chunk and a third
+    first = (grown / "features-00000.bin").stat().st_mtime_ns
+    assert content(prepare(settings(grown, tokenizer, scenes=8, shares=silence))) == content(whole)
+    assert (grown / "features-00000.bin").stat().st_mtime_ns == first
+    with pytest.raises(DataError, match="holds 8 scenes, not 4"):
+        prepare(settings(grown, tokenizer, scenes=4, shares=silence))
+    assert len(SceneShards(grown)) == 8
+
+
 def test_workers_change_nothing(tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     silence = Shares(dialogue=0, words=0, unknown=0, silence=1)
     one = prepare(settings(tmp_path / "one", tokenizer, scenes=66, shares=silence))
