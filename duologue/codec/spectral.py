@@ -6,12 +6,13 @@ convolutional waveform codec (after Siuzdak, "Vocos", 2023, made causal and put 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +20,7 @@ from duologue.atomic import write_text
 from duologue.codec.base import Codec, CodecCard
 from duologue.errors import ModelError
 from duologue.nn.conv import CausalConv1d, CausalConvTranspose1d, Chain, ChainState, ChannelNorm, ConvNeXtBlock
-from duologue.nn.quantize import Quantized, ResidualVQ
+from duologue.nn.quantize import CodebookKind, Quantized, ResidualVQ
 from duologue.nn.streaming import State, StreamingModule, hold
 from duologue.nn.weights import read_weights, write_weights
 
@@ -45,13 +46,23 @@ class SpectralConfig(BaseModel):
     latent: int = 64
     books: int = 4
     cardinality: int = 1024
-    codebook: Literal["ema", "normalized"] = "ema"
+    codebook: CodebookKind = "ema"
+    levels: tuple[int, ...] = ()
+    """Of "fsq" codebooks; their product is the cardinality, for example 8 x 5 x 5 x 5 = 1000."""
     decoder_dim: int = 320
     decoder_hidden: int = 896
     decoder_blocks: int = 6
     back_dim: int = 192
     back_hidden: int = 448
     back_blocks: int = 2
+
+    @model_validator(mode="after")
+    def _check(self) -> SpectralConfig:
+        if self.codebook == "fsq" and math.prod(self.levels) != self.cardinality:
+            raise ValueError(f"levels {self.levels} have a product of {math.prod(self.levels)}, not {self.cardinality}")
+        if self.codebook != "fsq" and self.levels:
+            raise ValueError(f'levels belong to codebook "fsq", not to "{self.codebook}"')
+        return self
 
 
 @dataclass
@@ -151,7 +162,7 @@ class SpectralCodec(Codec):
             ChannelNorm(c.encoder_dim),
             CausalConv1d(c.encoder_dim, c.latent, 1),
         )
-        self.quantizer = ResidualVQ(c.latent, c.cardinality, c.books, c.codebook)
+        self.quantizer = ResidualVQ(c.latent, c.cardinality, c.books, c.codebook, levels=c.levels)
         self.decoder = Chain(
             CausalConv1d(c.latent, c.decoder_dim, 3),
             *(ConvNeXtBlock(c.decoder_dim, c.decoder_hidden, c.kernel) for _ in range(c.decoder_blocks)),

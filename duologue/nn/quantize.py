@@ -1,4 +1,4 @@
-"""Quantisers: residual vector quantisation with two kinds of codebook, and finite scalar quantisation.
+"""Quantisers: residual quantisation with three kinds of codebook, one of them finite scalar quantisation.
 
 Latents are (B, T, dim), codes (B, books, T) int64.
 """
@@ -6,13 +6,15 @@ Latents are (B, T, dim), codes (B, books, T) int64.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+CodebookKind = Literal["ema", "normalized", "fsq"]
 
 
 class Quantized(NamedTuple):
@@ -66,6 +68,10 @@ class Codebook(nn.Module):
     def nearest(self, x: Tensor) -> Tensor:
         """The codes (N,) int64 nearest to `x` (N, dim)."""
         raise NotImplementedError
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """The codes (...) of latents (..., any dim); for books that quantise in a space of their own, through that."""
+        return self.nearest(latents)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """The vectors (..., dim) of codes (...)."""
@@ -158,6 +164,9 @@ class NormalizedCodebook(Codebook):
     def nearest(self, x: Tensor) -> Tensor:
         return torch.argmax(F.normalize(x, dim=-1) @ F.normalize(self.vectors, dim=-1).T, -1)
 
+    def encode(self, latents: Tensor) -> Tensor:
+        return self.nearest(self.shrink(latents))
+
     def lookup(self, codes: Tensor) -> Tensor:
         y: Tensor = self.grow(F.normalize(F.embedding(codes, self.vectors), dim=-1))
         return y
@@ -180,90 +189,6 @@ class NormalizedCodebook(Codebook):
         if self.training:
             self.track(small.detach(), codes)
         return y, codes, loss
-
-
-class ResidualVQ(nn.Module):
-    """Residual vector quantisation: each book codes what the books before it left (Zeghidour et al., 2021).
-
-    Until `fit` has seen data the quantiser lets latents through as they are (with codes of an untrained book), so that
-    an autoencoder can find its feet first. `inner` is the size of the space that "normalized" books quantise in.
-    """
-
-    fitted: Tensor
-
-    def __init__(
-        self,
-        dim: int,
-        size: int = 1024,
-        books: int = 4,
-        kind: Literal["ema", "normalized"] = "ema",
-        inner: int = 8,
-        decay: float = 0.99,
-    ) -> None:
-        super().__init__()
-        self.size = size
-        self.books = nn.ModuleList(
-            EMACodebook(size, dim, decay) if kind == "ema" else NormalizedCodebook(size, dim, inner, decay)
-            for _ in range(books)
-        )
-        self.register_buffer("fitted", torch.tensor(False))
-
-    def __iter__(self) -> Iterator[Codebook]:
-        return iter(cast("list[Codebook]", list(self.books)))
-
-    def forward(self, latent: Tensor) -> Quantized:
-        """Quantise latents (B, T, dim)."""
-        flat = residual = latent.reshape(-1, latent.shape[-1])
-        if not self.fitted:
-            return Quantized(latent, self.encode(latent), latent.new_zeros(()), latent)
-        output = first = torch.zeros_like(flat)
-        loss = flat.new_zeros(())
-        codes: list[Tensor] = []
-        for book in self.books:
-            chosen, index, part = book(residual)
-            residual = residual - chosen.detach()
-            output = output + chosen
-            if not codes:
-                first = output
-            loss = loss + part
-            codes.append(index.view(latent.shape[:-1]))
-        if isinstance(self.books[0], EMACodebook):
-            # Each of these books passes the gradient on; the latent is to have it once, however many books there are.
-            output = flat + (output - flat).detach()
-        return Quantized(output.view_as(latent), torch.stack(codes, 1), loss, first.view_as(latent))
-
-    @torch.no_grad()
-    def fit(self, latents: Tensor) -> None:
-        """Start every book from latents (N, dim) by k-means on what the books before it leave."""
-        residual = latents
-        for book in self:
-            book.fit(residual)
-            residual = residual - book.lookup(_nearest(book, residual))
-        self.fitted.fill_(True)
-
-    @torch.no_grad()
-    def encode(self, latent: Tensor) -> Tensor:
-        """Latents (B, T, dim) -> codes (B, books, T)."""
-        residual = latent
-        codes = []
-        for book in self:
-            index = _nearest(book, residual)
-            residual = residual - book.lookup(index)
-            codes.append(index)
-        return torch.stack(codes, 1)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, K, T) of the first K <= books books -> latents (B, T, dim)."""
-        parts = [book.lookup(index) for book, index in zip(self, codes.unbind(1), strict=False)]
-        return torch.stack(parts).sum(0)
-
-    def statistics(self) -> dict[str, float]:
-        """Usage (0 to 1) and perplexity of each book, over the last 1 / (1 - decay) batches or so."""
-        return {f"{name}_{k}": getattr(book, name) for k, book in enumerate(self) for name in ("usage", "perplexity")}
-
-
-def _nearest(book: Codebook, x: Tensor) -> Tensor:
-    return book.nearest(book.shrink(x) if isinstance(book, NormalizedCodebook) else x)
 
 
 class FSQ(nn.Module):
@@ -300,3 +225,137 @@ class FSQ(nn.Module):
         """Codes (B, 1, T) -> latents (B, T, len(levels)) in [-1, 1]."""
         index = codes[:, 0, :, None] // self.basis % self.levels
         return index / ((self.levels - 1) / 2) - 1
+
+
+class FSQCodebook(Codebook):
+    """`FSQ` of a small space that latents are projected to and from by linear layers."""
+
+    def __init__(self, levels: Sequence[int], dim: int, decay: float = 0.99) -> None:
+        fsq = FSQ(levels)
+        super().__init__(fsq.size, fsq.dim, decay)
+        self.fsq = fsq
+        self.shrink = nn.Linear(dim, fsq.dim)
+        self.grow = nn.Linear(fsq.dim, dim)
+
+    def encode(self, latents: Tensor) -> Tensor:
+        return self.fsq.encode(self.shrink(latents).reshape(1, -1, self.dim)).view(latents.shape[:-1])
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        y: Tensor = self.grow(self.fsq.decode(codes.reshape(1, 1, -1))[0])
+        return y.view(*codes.shape, -1)
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, rounds: int = 12) -> None:
+        """Start from data: a projection to where it varies most, which fills the levels, and back by least squares."""
+        mean = x.mean(0)
+        _, spread, axes = torch.linalg.svd(x - mean, full_matrices=False)
+        scale = spread[: self.dim].clamp_min(1e-9) / len(x) ** 0.5
+        self.shrink.weight.copy_(axes[: self.dim] / scale[:, None])
+        self.shrink.bias.copy_(-self.shrink.weight @ mean)
+        codes = self.encode(x)
+        said = F.pad(self.fsq.decode(codes[None, None])[0], (0, 1), value=1.0)
+        solution = torch.linalg.lstsq(said, x).solution
+        self.grow.weight.copy_(solution[:-1].T)
+        self.grow.bias.copy_(solution[-1])
+        for tensor in (*self.shrink.parameters(), *self.grow.parameters()):
+            _of_first_rank(tensor)
+        self.share.copy_(torch.bincount(codes, minlength=self.size) / len(codes))
+
+    @torch.no_grad()
+    def track(self, x: Tensor, codes: Tensor) -> None:
+        """Count how `x` (N, dim) chose `codes` (N,); none has a vector of its own that could be revived."""
+        counts = _sum_over_ranks(torch.bincount(codes, minlength=self.size).to(self.share.dtype))
+        self.share.lerp_(counts / counts.sum(), 1 - self.decay)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`x` (N, dim) -> its codes' vectors with straight-through gradient, codes (N,), no loss of its own."""
+        small = self.shrink(x)
+        quantized = self.fsq(small[None])
+        codes = quantized.codes[0, 0]
+        if self.training:
+            self.track(small.detach(), codes)
+        return self.grow(quantized.latent[0]), codes, quantized.loss
+
+
+class ResidualVQ(nn.Module):
+    """Residual vector quantisation: each book codes what the books before it left (Zeghidour et al., 2021).
+
+    Until `fit` has seen data the quantiser lets latents through as they are (with codes of an untrained book), so that
+    an autoencoder can find its feet first. `inner` is the size of the space that "normalized" books quantise in;
+    `levels`, whose product is `size`, are those of "fsq" books.
+    """
+
+    fitted: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        size: int = 1024,
+        books: int = 4,
+        kind: CodebookKind = "ema",
+        inner: int = 8,
+        decay: float = 0.99,
+        levels: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        self.size = size
+        make: dict[CodebookKind, Callable[[], Codebook]] = {
+            "ema": lambda: EMACodebook(size, dim, decay),
+            "normalized": lambda: NormalizedCodebook(size, dim, inner, decay),
+            "fsq": lambda: FSQCodebook(levels, dim, decay),
+        }
+        self.books = nn.ModuleList(make[kind]() for _ in range(books))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def __iter__(self) -> Iterator[Codebook]:
+        return iter(cast("list[Codebook]", list(self.books)))
+
+    def forward(self, latent: Tensor) -> Quantized:
+        """Quantise latents (B, T, dim)."""
+        flat = residual = latent.reshape(-1, latent.shape[-1])
+        if not self.fitted:
+            return Quantized(latent, self.encode(latent), latent.new_zeros(()), latent)
+        output = first = torch.zeros_like(flat)
+        loss = flat.new_zeros(())
+        codes: list[Tensor] = []
+        for book in self.books:
+            chosen, index, part = book(residual)
+            residual = residual - chosen.detach()
+            output = output + chosen
+            if not codes:
+                first = output
+            loss = loss + part
+            codes.append(index.view(latent.shape[:-1]))
+        if isinstance(self.books[0], EMACodebook):
+            # Each of these books passes the gradient on; the latent is to have it once, however many books there are.
+            output = flat + (output - flat).detach()
+        return Quantized(output.view_as(latent), torch.stack(codes, 1), loss, first.view_as(latent))
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor) -> None:
+        """Start every book from latents (N, dim) by k-means on what the books before it leave."""
+        residual = latents
+        for book in self:
+            book.fit(residual)
+            residual = residual - book.lookup(book.encode(residual))
+        self.fitted.fill_(True)
+
+    @torch.no_grad()
+    def encode(self, latent: Tensor) -> Tensor:
+        """Latents (B, T, dim) -> codes (B, books, T)."""
+        residual = latent
+        codes = []
+        for book in self:
+            index = book.encode(residual)
+            residual = residual - book.lookup(index)
+            codes.append(index)
+        return torch.stack(codes, 1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, K, T) of the first K <= books books -> latents (B, T, dim)."""
+        parts = [book.lookup(index) for book, index in zip(self, codes.unbind(1), strict=False)]
+        return torch.stack(parts).sum(0)
+
+    def statistics(self) -> dict[str, float]:
+        """Usage (0 to 1) and perplexity of each book, over the last 1 / (1 - decay) batches or so."""
+        return {f"{name}_{k}": getattr(book, name) for k, book in enumerate(self) for name in ("usage", "perplexity")}

@@ -23,10 +23,11 @@ SMALL = SpectralConfig(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def codec() -> SpectralCodec:
+@pytest.fixture(scope="module", params=["ema", "fsq"])
+def codec(request: pytest.FixtureRequest) -> SpectralCodec:
     torch.manual_seed(0)
-    codec = SpectralCodec(SMALL)
+    levels = (4, 4, 2) if request.param == "fsq" else ()
+    codec = SpectralCodec(SMALL.model_copy(update={"codebook": request.param, "levels": levels}))
     codec.quantizer.fit(torch.randn(400, 8))
     return codec.eval()
 
@@ -137,6 +138,7 @@ def _deepen(folder: Path) -> None:
         (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda folder: (folder / "config.json").write_text("{"), "not a codec's configuration"),
         (lambda folder: (folder / "config.json").write_text('{"holes": 3}'), "not a codec's configuration"),
+        (lambda folder: (folder / "config.json").write_text('{"codebook": "fsq", "levels": [8, 5]}'), "40, not 1024"),
         (_truncate, "truncated"),
         (_widen, "does not fit config.json"),
         (_deepen, "lacks decoder"),

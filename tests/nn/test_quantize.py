@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from duologue.nn.quantize import FSQ, EMACodebook, ResidualVQ
 
-KINDS = ("ema", "normalized")
+KINDS = ("ema", "normalized", "fsq")
+LEVELS = {16: (4, 4), 32: (4, 4, 2)}
+
+
+def quantizer(size: int, books: int, kind: str, **settings: float) -> ResidualVQ:
+    levels = LEVELS[size] if kind == "fsq" else ()
+    return ResidualVQ(8, size, books, kind, levels=levels, **settings)  # type: ignore[arg-type]
 
 
 def clusters(count: int, n: int = 512, dim: int = 8, noise: float = 0.02) -> torch.Tensor:
@@ -22,7 +28,7 @@ def clusters(count: int, n: int = 512, dim: int = 8, noise: float = 0.02) -> tor
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_codes_decode_to_what_forward_returns(kind: str) -> None:
-    rvq = ResidualVQ(8, 32, 3, kind).eval()  # type: ignore[arg-type]
+    rvq = quantizer(32, 3, kind).eval()
     x = clusters(100)
     rvq.fit(x)
     latents = x.view(4, 128, 8)
@@ -60,10 +66,10 @@ def test_kmeans_finds_the_clusters() -> None:
 def test_learns_from_batches_and_revives_dead_codes(kind: str) -> None:
     """The data moves away from where the books were fitted: they follow, and most codes stay in use."""
     torch.manual_seed(0)
-    rvq = ResidualVQ(8, 32, 2, kind, decay=0.9)  # type: ignore[arg-type]
+    rvq = quantizer(32, 2, kind, decay=0.9)
     rvq.fit(clusters(32))
-    moved = clusters(32) + 5
-    optimizer = torch.optim.Adam(rvq.parameters(), 1e-2) if kind == "normalized" else None
+    moved = clusters(32) + (0.5 if kind == "fsq" else 5)  # what leaves the levels of FSQ is lost to it
+    optimizer = torch.optim.Adam(rvq.parameters(), 1e-2) if kind != "ema" else None
     first = None
     for _ in range(150):
         latent, _, loss, _ = rvq(moved[None])
@@ -73,7 +79,7 @@ def test_learns_from_batches_and_revives_dead_codes(kind: str) -> None:
             optimizer.zero_grad()
             (loss + error).backward()
             optimizer.step()
-    assert float(error.detach()) < 0.1 * first
+    assert float(error.detach()) < (0.75 if kind == "fsq" else 0.1) * first
     statistics = rvq.statistics()
     assert statistics["usage_0"] > 0.5 and 8 < statistics["perplexity_0"] <= 32
 
@@ -97,7 +103,7 @@ def test_evaluation_changes_nothing() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_passes_straight_through(kind: str) -> None:
-    rvq = ResidualVQ(8, 16, 2, kind)  # type: ignore[arg-type]
+    rvq = quantizer(16, 2, kind)
     rvq.fit(clusters(16))
     x = torch.randn(1, 20, 8, requires_grad=True)
     rvq(x).latent.sum().backward()

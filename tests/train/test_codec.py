@@ -23,11 +23,11 @@ TINY = SpectralConfig(
 TRAINING = CodecTraining(rows=4, frames=8, lr=3e-3, quantize_from=4, fit_batches=3)
 
 
-def task(question: np.ndarray, **settings: object) -> CodecTask:
+def task(question: np.ndarray, config: SpectralConfig = TINY, **settings: object) -> CodecTask:
     torch.manual_seed(0)
     stored = (question * 32767).astype(np.int16)
     sources = {"float": (3.0, [question]), "stored": (1.0, [stored, stored[:3000]])}
-    return CodecTask(SpectralCodec(TINY), TRAINING.model_copy(update=settings), sources, {"voice": [question]})
+    return CodecTask(SpectralCodec(config), TRAINING.model_copy(update=settings), sources, {"voice": [question]})
 
 
 def loop(steps: int) -> LoopConfig:
@@ -35,8 +35,10 @@ def loop(steps: int) -> LoopConfig:
     return LoopConfig(steps=steps, schedule=schedule, log_every=1, validate_every=None, clip=3.0, device="cpu")
 
 
-def test_learns_and_fits_its_books(question: np.ndarray, tmp_path: Path) -> None:
-    ours = task(question)
+@pytest.mark.parametrize("codebook", ["ema", "fsq"])
+def test_learns_and_fits_its_books(question: np.ndarray, tmp_path: Path, codebook: str) -> None:
+    levels = (4, 4) if codebook == "fsq" else ()
+    ours = task(question, TINY.model_copy(update={"codebook": codebook, "levels": levels}))
     batch = ours.batch(np.random.default_rng(5))
     delay, frame = ours.codec.card.delay_samples, ours.codec.frame
 
