@@ -269,6 +269,24 @@ def test_calls_are_held_to_the_limits_and_end_with_the_server() -> None:
     run(test)
 
 
+def test_messages_over_a_call_count_with_those_of_its_client() -> None:
+    async def test() -> None:
+        with serving(Beeper(), Limits(drain=0, messages_per_key=2.0)) as served:  # ten seconds' at once: 20
+            async with calling(served) as (caller, _), calling(served) as (other, _):
+                for one in (caller, other):
+                    await one.told("session.created")
+                for one in (caller, other):
+                    for _ in range(12):
+                        one.send(type="input_audio_buffer.clear")
+                error = (await other.told("error"))["error"]
+                assert (error["code"], error["type"]) == ("rate_limit_exceeded", "rate_limit_error")
+                await asyncio.sleep(1)  # it is held up, not put out
+                other.send(type="input_audio_buffer.clear")
+                assert await other.told("input_audio_buffer.cleared")
+
+    run(test)
+
+
 def test_a_lost_call_is_gone_on_with_by_who_held_it() -> None:
     async def test() -> None:
         async with calling(served, {"instructions": "remember"}) as (caller, _):
