@@ -49,7 +49,7 @@ config = Curriculum(
         ),
         text=LoopConfig(seconds=4500, precision="auto", validate_every=250, log_every=25),
         listen=LoopConfig(seconds=8900, precision="auto", validate_every=400, log_every=25, ema=0.995),
-        training=ThinkerTraining(compile=True, muon_lr=4e-3),
+        training=ThinkerTraining(muon_lr=4e-3),
         finish=LoopConfig(
             seconds=2000,
             seed=1,  # not the scenes that listening began with, once more
@@ -59,7 +59,7 @@ config = Curriculum(
             ema=0.99,
             schedule=Schedule(shape="cosine", warmup=40),
         ),
-        finish_training=ThinkerTraining(compile=True, lr=5e-4, muon_lr=1e-3),
+        finish_training=ThinkerTraining(lr=5e-4, muon_lr=1e-3),
         dictation_share=0.25,
         text_share=0.4,
     ),

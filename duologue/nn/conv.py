@@ -54,9 +54,6 @@ class CausalConv1d(StreamingModule[ConvState]):
         self.context = span - stride
         self.conv = nn.Conv1d(cin, cout, kernel, stride, dilation=dilation, groups=groups, bias=bias)
 
-    # Apart from what is compiled around it: where one of these follows the other, the code that torch 2.13 makes of
-    # their backward pass in bfloat16 writes past its memory.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         self._check(x)
         return self._convolve(F.pad(x, (self.context, 0)))

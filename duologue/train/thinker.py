@@ -29,6 +29,8 @@ class ThinkerTraining(BaseModel):
     ears_factor: float = Field(default=1.0, gt=0)
     """What the rates are multiplied by in the encoders of heard features; more where they have new blocks."""
     compile: bool = False
+    """Let PyTorch compile the model, on a GPU only: on processors, what its release 2.13 makes of a backward pass in
+    bfloat16 gives wrong gradients."""
 
 
 class ThinkerTask(Task):
@@ -53,7 +55,7 @@ class ThinkerTask(Task):
         self.sources = dict(sources)
         self.evaluate = evaluate
         self.metrics: dict[str, float] = {}
-        self._run = torch.compile(model) if config.compile else model
+        self._compiled = torch.compile(model) if config.compile else model
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         config = self.config
@@ -77,7 +79,8 @@ class ThinkerTask(Task):
             if stream.name not in batch:
                 batch[stream.name] = torch.full((*batch["text"].shape[:2], stream.books), ABSENT, device=self.device)
         history = self._noised(batch, rng)
-        _, logits = self._run(batch, history)
+        run = self._compiled if self.device.type == "cuda" else self.model
+        _, logits = run(batch, history)
         parts = next_token_loss(self.model.layout, logits, self.model.targets(batch))
         if not source.listens:
             parts.pop("heard", None)

@@ -86,3 +86,14 @@ def test_a_thinker_on_another_device_is_trained_and_judged_there(hears: Hears, t
         next(task.losses(0, np.random.default_rng(0)))
     with pytest.raises((NotImplementedError, RuntimeError), match=NO_DATA):
         free_run(thinker, scenes.collate([[0], [1]]))
+
+
+def test_what_is_to_be_compiled_is_not_on_processors(tmp_path: Path) -> None:
+    model = SpeechLM.load(write_tiny_model(tmp_path / "model"), trainable=True)
+    scenes = Scenes(write_scenes(tmp_path, model), rows=4, frames=FRAMES)
+    losses = []
+    for compile in (False, True):
+        task = ThinkerTask(model.thinker, {"scenes": (scenes, 1.0)}, ThinkerTraining(compile=compile), lambda model: {})
+        losses += [float(loss) for _, loss in task.losses(0, np.random.default_rng(0))]
+    assert losses[0] == losses[1]
+    assert torch._dynamo.utils.counters["frames"]["total"] == 0
