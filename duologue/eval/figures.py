@@ -34,6 +34,9 @@ Cells = dict[str, dict[str, Cell]]
 """Subject -> family -> cell."""
 Counts = Callable[[Row, Measure], bool]
 """Whether a row counts for a measure."""
+Trials = Callable[[Row, Measure], float]
+"""How many trials of a measure a failed row stands for."""
+Sample = tuple[float, float]
 Kin = Callable[[Row], str]
 """What a row shares with the rows that it is not independent of."""
 
@@ -51,20 +54,29 @@ class SuiteFigures:
     groups: Cells = field(default_factory=dict)
 
 
-def sample(row: Row, measure: Measure) -> tuple[float, float] | None:
-    """What a row adds to a figure: its value and how much it weighs (trials of a share, words of a rate, else 1).
+def samples(row: Row, measure: Measure, trials: float = 1.0) -> list[Sample]:
+    """What a row adds to a figure: values, and how much each weighs (trials of a share, words of a rate, else 1).
 
-    None where there was nothing to measure. A failed case is the worse outcome of a share's one trial.
+    Nothing where there was nothing to measure; several where the row holds several, as a dialogue its latencies. A
+    failed case is the worse outcome of a share's `trials`, as many as it would have been.
     """
     if row.error is not None:
         if measure.kind != "share" or measure.better is None:
-            return None
-        return (0.0 if measure.better == "higher" else 1.0), 1.0
+            return []
+        return [(0.0 if measure.better == "higher" else trials, trials)]
     value = row.values.get(measure.value)
+    if isinstance(value, list):
+        return [(float(one), 1.0) for one in value]
     weight = row.values.get(measure.over) if measure.over else 1.0
     if not isinstance(value, bool | int | float) or not isinstance(weight, bool | int | float) or not weight:
-        return None
-    return float(value), float(weight)
+        return []
+    return [(float(value), float(weight))]
+
+
+def sample(row: Row, measure: Measure) -> Sample | None:
+    """The same as one, to be paired with another row's: the median where there are several; None where none."""
+    found = samples(row, measure)
+    return (float(np.median([value for value, _ in found])), found[0][1]) if found else None
 
 
 def statistic(measure: Measure, samples: NDArray[np.float64], axis: int = 0) -> NDArray[np.float64]:
@@ -83,23 +95,25 @@ def statistic(measure: Measure, samples: NDArray[np.float64], axis: int = 0) -> 
     return found
 
 
-def figure(rows: Iterable[Row], measure: Measure, kin: Kin = Suite.kin) -> Interval | None:
+def figure(
+    rows: Iterable[Row], measure: Measure, kin: Kin = Suite.kin, trials: Trials = lambda row, measure: 1.0
+) -> Interval | None:
     """A measure's figure over rows, or None where none of them could be measured; `kin` tells which belong together."""
-    found = [(kin(row), one) for row in rows if (one := sample(row, measure)) is not None]
+    found = [(kin(row), one) for row in rows for one in samples(row, measure, trials(row, measure))]
     if not found:
         return None
     together: dict[str, list[tuple[float, float]]] = {}
     for name, one in found:
         together.setdefault(name, []).append(one)
-    samples = np.array([one for _, one in found])
-    hits, trials = samples.T
+    drawn = np.array([one for _, one in found])
+    hits, tried = drawn.T
     if measure.kind == "share":
-        if (hits == 0).all() or (hits == trials).all():  # resampling shows no spread where all agree; cases still few
+        if (hits == 0).all() or (hits == tried).all():  # resampling shows no spread where all agree; cases still few
             return share([hits[0] > 0] * len(together), len(found))
-        if (trials == 1).all() and len(together) == len(found):
+        if (tried == 1).all() and len(together) == len(found):
             return share(hits > 0)
     if len(together) == len(found):
-        return bootstrap(samples, partial(statistic, measure))
+        return bootstrap(drawn, partial(statistic, measure))
     return bootstrap_clusters([np.array(some) for some in together.values()], partial(statistic, measure))
 
 
@@ -111,13 +125,35 @@ def counting(rows: Iterable[Row], measures: Sequence[Measure]) -> Counts:
     """
     fine = [row for row in rows if row.error is None]
     held = {row.family for row in fine}
-    known = {(row.family, one.name) for row in fine for one in measures if sample(row, one) is not None}
+    known = {(row.family, one.name) for row in fine for one in measures if samples(row, one)}
     return lambda row, one: row.error is None or row.family not in held or (row.family, one.name) in known
 
 
-def cell(rows: Sequence[Row], suite: type[Suite], counts: Counts) -> Cell:
+def trials_of(rows: Iterable[Row]) -> Trials:
+    """Tells how many trials a failed case would have been, given all rows of all subjects.
+
+    As many as the same case was with another subject, else as one of its family usually is: a dialogue of four turns
+    that broke off is four turns that were not answered.
+    """
+    fine = [row for row in rows if row.error is None]
+
+    def trials(row: Row, measure: Measure) -> float:
+        if row.error is None or not measure.over:
+            return 1.0
+        for like in ([one for one in fine if one.case == row.case], [one for one in fine if one.family == row.family]):
+            found = [weight for one in like for _, weight in samples(one, measure)]
+            if found:
+                return float(np.median(found))
+        return 1.0
+
+    return trials
+
+
+def cell(rows: Sequence[Row], suite: type[Suite], counts: Counts, trials: Trials) -> Cell:
     """All figures of some rows of one subject."""
-    found = {one.name: figure([row for row in rows if counts(row, one)], one, suite.kin) for one in suite.measures}
+    found = {
+        one.name: figure([row for row in rows if counts(row, one)], one, suite.kin, trials) for one in suite.measures
+    }
     figures = {name: interval for name, interval in found.items() if interval is not None}
     return Cell(len(rows), sum(row.error is not None for row in rows), figures)
 
@@ -125,7 +161,7 @@ def cell(rows: Sequence[Row], suite: type[Suite], counts: Counts) -> Cell:
 def summarise(rows: Iterable[Row], suite: type[Suite]) -> SuiteFigures:
     """All figures of a suite, subjects and families in the order of their first rows."""
     mine = [row for row in rows if row.suite == suite.name]
-    counts = counting(mine, suite.measures)
+    counts, trials = counting(mine, suite.measures), trials_of(mine)
     families: Cells = {}
     groups: Cells = {}
     for subject in dict.fromkeys(row.subject for row in mine):
@@ -133,11 +169,11 @@ def summarise(rows: Iterable[Row], suite: type[Suite]) -> SuiteFigures:
         parts = _parts(held, [row.family for row in held])
         if len(parts) > 1:
             parts[ALL] = held
-        families[subject] = {name: cell(part, suite, counts) for name, part in parts.items()}
+        families[subject] = {name: cell(part, suite, counts, trials) for name, part in parts.items()}
         for group in suite.groups:
             named = [row for row in held if isinstance(row.values.get(group), str)]
             by_name = sorted(_parts(named, [f"{group}: {row.values[group]}" for row in named]).items())
-            cells = {name: cell(part, suite, counts) for name, part in by_name}
+            cells = {name: cell(part, suite, counts, trials) for name, part in by_name}
             groups.setdefault(subject, {}).update(cells)
     return SuiteFigures(families, groups)
 

@@ -140,18 +140,17 @@ class Recognizer:
         with ProcessPoolExecutor(workers, context, initializer=_install, initargs=(self,)) as pool:
             return list(pool.map(_transcribe, clips, chunksize=8))
 
-    def decoder(self) -> pocketsphinx.Decoder:
-        """A new decoder of these words and sentences, for who feeds it speech as it comes."""
+    def _ready(self) -> pocketsphinx.Decoder:
+        if self._decoder is None:
+            self._decoder = self._make_decoder()
+        return self._decoder
+
+    def _make_decoder(self) -> pocketsphinx.Decoder:
         with tempfile.TemporaryDirectory() as folder:
             lexicon, arpa = Path(folder, "words.dict"), Path(folder, "domain.arpa")
             lexicon.write_text(self._lexicon)
             arpa.write_text(self._arpa)
             return _decoder(lexicon, arpa)
-
-    def _ready(self) -> pocketsphinx.Decoder:
-        if self._decoder is None:
-            self._decoder = self.decoder()
-        return self._decoder
 
 
 class GeneralRecognizer(Recognizer):
@@ -164,8 +163,7 @@ class GeneralRecognizer(Recognizer):
         self._decoder = None
         self.missing, self.words = [], list(dictionary())
 
-    def decoder(self) -> pocketsphinx.Decoder:
-        """A new decoder of everyday English."""
+    def _make_decoder(self) -> pocketsphinx.Decoder:
         model = Path(pocketsphinx.get_model_path("en-us"))
         return _decoder(model / "cmudict-en-us.dict", model / "en-us.lm.bin")
 

@@ -91,9 +91,11 @@ def run(
             starts=[Start.now(command)],
         ),
     )
-    done = {key(row): row for row in read_rows(out) if row.error is None}
+    jobs = list(_jobs(holder, subjects, cases))
+    again = {job.key for job in jobs}  # of failed cases, those that are asked for now; others stay on record
+    done = {key(row): row for row in read_rows(out) if row.error is None or key(row) not in again}
     write_rows(out, done.values())
-    jobs = [job for job in _jobs(holder, subjects, cases) if job.key not in done]
+    jobs = [job for job in jobs if job.key not in done]
     facts = {name: {line for line in whole_lines(manifest(out, name))} for name in suites}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=console is None) as bar:

@@ -74,6 +74,12 @@ def test_failures_are_rows_and_are_tried_again(tmp_path: Path) -> None:
     assert sorted((tmp_path / RESULTS).read_text().splitlines()) == sorted(before.splitlines())
 
 
+def test_failures_that_are_not_tried_again_stay_on_record(tmp_path: Path) -> None:
+    hold(tmp_path, Wanted(ToySuite, ("broken",)))
+    _, rows = hold(tmp_path, Wanted(ToySuite, ("tone",)))
+    assert sum(row.error is not None for row in rows) == 2 == sum(row.error is not None for row in read_rows(tmp_path))
+
+
 def test_a_process_that_dies_takes_only_its_own_case_along(tmp_path: Path) -> None:
     wanted = [Wanted(ToySuite, ("tone", "fatal"))]
     _, rows = run([Echo()], wanted, tmp_path / "two", workers=2)

@@ -18,6 +18,7 @@ pytest.importorskip("espeakng_loader")
 if shutil.which("flite") is None:
     pytest.skip("the program flite is not installed: its voices ask the questions", allow_module_level=True)
 
+from duologue.audio.augment import add_noise, coloured_noise
 from duologue.audio.vad import speech_bounds
 from duologue.cli import main
 from duologue.data import domain, flite
@@ -26,6 +27,7 @@ from duologue.errors import ConfigError, DuologueError
 from duologue.systems import registry
 from duologue.systems.base import EVENT, Event, HeardWord, Pcm, Reply, SpokenWord, Stage, TextWord, Timing, Turn
 from duologue.systems.cascade.system import CascadeSystem
+from duologue.systems.cascade.whole_turn import WholeTurn
 from duologue.systems.rows import Reads
 
 FRAME, RATE = 1280, 16000
@@ -105,6 +107,35 @@ def test_the_wait_is_told_stage_by_stage(system: CascadeSystem) -> None:
     step = next(e for e in events if isinstance(e, Timing) and e.time == stages["endpoint"].time)
     assert 0 < sum(stage.milliseconds for stage in list(stages.values())[1:]) < step.compute_ms
     assert [EVENT.validate_json(stage.model_dump_json()) for stage in stages.values()] == list(stages.values())
+
+
+def test_a_first_question_is_heard_in_noise_as_well_as_the_recogniser_hears_it(system: CascadeSystem) -> None:
+    """Each in a conversation of its own, which cannot get used to the noise: what is lost then is lost to the noise."""
+    rng = np.random.default_rng(0)
+    right = 0
+    for question in (SUM, CAPITAL, COUNT):
+        user = line((0.5, say(question)), seconds=3.5)
+        _, events = hold(system, add_noise(user, coloured_noise(len(user), 1.0, rng), 20.0, rng))
+        right += words(events, HeardWord) == question
+    assert right >= 2
+
+
+def test_the_words_are_worked_out_before_the_turn_is_over() -> None:
+    given: list[int] = []
+
+    def transcribe(pcm: np.ndarray) -> str:
+        given.append(len(pcm))
+        return str(len(pcm))
+
+    turn = WholeTurn(transcribe)
+    turn.begin()
+    turn.hear(np.ones(10, np.float32))
+    turn.draft()
+    turn.hear(np.zeros(5, np.float32))
+    assert (turn.finish(), given) == ("10", [10])
+    turn.begin()
+    turn.hear(np.ones(3, np.float32))
+    assert (turn.finish(), given) == ("3", [10, 3])
 
 
 def test_silence_and_hiss_are_not_answered(system: CascadeSystem) -> None:

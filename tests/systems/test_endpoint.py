@@ -14,6 +14,11 @@ HOP, RATE = 512, 16000  # 32 ms
 
 
 def changes(probabilities: list[float], **settings: float) -> list[tuple[int, str]]:
+    """The hops after which a turn began or was over, and which."""
+    return [(hop, change) for hop, change in told(probabilities, **settings) if change != "silent"]
+
+
+def told(probabilities: list[float], **settings: float) -> list[tuple[int, str]]:
     """The hops after which something changed, and what."""
     endpointer = Endpointer(Endpointing(**settings), HOP, RATE)
     found = [(hop, endpointer.hear(probability)) for hop, probability in enumerate(probabilities, 1)]
@@ -41,6 +46,14 @@ def test_speech_goes_on_at_a_probability_at_which_it_would_not_begin() -> None:
     assert changes([0.4] * 50) == []
     assert changes([0.9] * 4 + [0.4] * 50) == [(4, "started")]
     assert changes([0.9] * 4 + [0.3] * 16) == [(4, "started"), (20, "stopped")]
+
+
+def test_each_silence_that_may_be_the_end_is_told_once() -> None:
+    # 200 ms are reached with the seventh hop of silence.
+    assert told([0.9] * 10 + [0.1] * 9 + [0.9] * 5 + [0.1] * 30) == [
+        (4, "started"), (17, "silent"), (31, "silent"), (40, "stopped")
+    ]  # fmt: skip
+    assert told([0.9] * 10 + [0.1] * 40, draft=0.6) == [(4, "started"), (26, "stopped")]
 
 
 def test_the_silence_can_be_set() -> None:

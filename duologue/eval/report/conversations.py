@@ -10,25 +10,13 @@ from duologue.errors import AudioError
 from duologue.eval.report.contents import Contents, Section
 from duologue.eval.report.html import names, words
 from duologue.eval.report.plots import dot
-from duologue.eval.report.timeline import timeline
+from duologue.eval.report.timeline import Room, timeline
+from duologue.eval.results import REFERENCES
 from duologue.eval.suites.base import Row
 
 
-class Room:
-    """How much more audio may go into the page."""
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-
-    def take(self, text: str) -> bool:
-        """Whether a text still fits; if so its room is taken."""
-        fits = len(text) <= self.left
-        self.left -= len(text) if fits else 0
-        return fits
-
-
 def conversations(section: Section, contents: Contents, classes: Mapping[str, str], room: Room) -> Iterator[str]:
-    """A conversation of each family with each subject, as far as there is room."""
+    """A conversation of each family with each subject; those for whose sound there is no room are only drawn."""
     first: dict[str, dict[str, Row]] = {}
     for row in section.rows:
         if row.audio is not None:
@@ -41,11 +29,10 @@ def conversations(section: Section, contents: Contents, classes: Mapping[str, st
 
 def _conversation(row: Row, section: Section, contents: Contents, css: str, room: Room) -> str:
     try:
-        drawn = timeline(contents.folder / str(row.audio), row.marks)
+        # What is there only to be compared with is to be seen; who wants to hear it has the file.
+        drawn = timeline(contents.folder / str(row.audio), row.marks, Room(0) if row.subject in REFERENCES else room)
     except AudioError as error:
         drawn = f'<p class="bad">{escape(str(error))}</p>'
-    if not room.take(drawn):
-        drawn = f'<p class="note">To be heard in <code>{escape(str(row.audio))}</code> beside this page.</p>'
     return (
         f"<article><h4>{dot(css)}{escape(row.subject)} <small>{escape(row.case)}</small></h4>{drawn}"
         f"{_values(row, section)}{''.join(_detail(row.detail))}</article>"
@@ -60,8 +47,10 @@ def _values(row: Row, section: Section) -> str:
         name = measure.value.replace("_", " ")
         if isinstance(value, bool):
             chips[name] = "yes" if value else "no"
-        elif isinstance(value, int | float) and not measure.over:
-            chips[f"{name}, {measure.unit}" if measure.unit else name] = f"{value * measure.scale:.{measure.digits}f}"
+        elif isinstance(value, int | float | list) and not measure.over:
+            several = value if isinstance(value, list) else [value]
+            shown = [f"{one * measure.scale:.{measure.digits}f}" for one in several]
+            chips[f"{name}, {measure.unit}" if measure.unit else name] = ", ".join(shown)
     items = "".join(f"<li>{escape(name)} <b>{escape(value)}</b></li>" for name, value in chips.items())
     return f'<ul class="chips">{items}</ul>' if items else ""
 

@@ -1,6 +1,8 @@
 // The play head runs along each time line, and a click on the line plays from there; one conversation at a time.
 for (const talk of document.querySelectorAll("figure.talk")) {
-  const audio = talk.querySelector("audio"), line = talk.querySelector(".line"), head = talk.querySelector(".head");
+  const audio = talk.querySelector("audio");
+  if (!audio) continue; // one that is only to be seen
+  const line = talk.querySelector(".line"), head = talk.querySelector(".head");
   const seconds = Number(talk.dataset.seconds);
   const move = () => {
     head.style.left = `${(100 * audio.currentTime) / seconds}%`;

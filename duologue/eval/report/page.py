@@ -7,12 +7,13 @@ from html import escape
 from importlib.resources import files
 
 from duologue.eval.report.contents import Contents, Section, title
-from duologue.eval.report.conversations import Room, conversations
+from duologue.eval.report.conversations import conversations
 from duologue.eval.report.html import names, table, words
 from duologue.eval.report.plots import colours, intervals, legend, stack
+from duologue.eval.report.timeline import Room
 from duologue.eval.results import REFERENCES
 
-EMBEDDED = 12_000_000  # bytes of conversations in a page; the rest lies beside it
+EMBEDDED = 16_000_000  # bytes of sound in a page, shared by its sections; the rest lies beside it
 NOTES = (
     "Dots are figures, whiskers and brackets their 95% intervals: Wilson's for shares of independent cases, else the "
     "bootstrap over cases (over questions, where one is asked under several conditions). ↑ higher is better, ↓ lower, "
@@ -25,8 +26,8 @@ NOTES = (
 def page(contents: Contents) -> str:
     """The whole report as HTML."""
     classes = colours(list(contents.settings.subjects))
-    room = Room(EMBEDDED)
-    sections = [_section(section, contents, classes, room) for section in contents.sections]
+    share = EMBEDDED // max(1, len(contents.sections))
+    sections = [_section(section, contents, classes, Room(share)) for section in contents.sections]
     links = [f'<a href="#{section.suite.name}">{escape(section.suite.name)}</a>' for section in contents.sections]
     own = files("duologue.eval.report")
     style, script = (own.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))

@@ -12,7 +12,7 @@ from duologue.eval.figures import plain
 from duologue.eval.report.contents import Contents, Grid, title
 from duologue.eval.results import REFERENCES
 
-PRINCIPAL = 3  # measures of a suite that the summary shows family by family; the page and the JSON have all
+PRINCIPAL = 3  # measures that the summary shows family by family of a suite that names none
 NOTES = (
     "Brackets hold 95% intervals: Wilson's for shares of independent cases, else the bootstrap over cases.",
     "Failed cases count as the worse outcome of every share. ↑ higher is better, ↓ lower is, →0 nearer to zero.",
@@ -35,7 +35,8 @@ def markdown(contents: Contents) -> str:
     ]
     for section in contents.sections:
         lines += ["", f"## {section.suite.title}", "", *markdown_table(section.overall())]
-        for measure in [measure for measure in section.measures if measure.better][:PRINCIPAL]:
+        named = [measure for measure in section.measures if measure.name in section.suite.principal]
+        for measure in named or [measure for measure in section.measures if measure.better][:PRINCIPAL]:
             if len(section.families(measure)) > 1:
                 lines += ["", f"### {title(measure)}", "", *markdown_table(section.by_family(measure))]
     lines += ["", "## Failed cases", "", *(list(_failures(contents)) or ["None."]), "", "## Families", ""]

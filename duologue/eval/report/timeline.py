@@ -22,8 +22,21 @@ STEPS = (0.5, 1, 2, 5, 10, 20, 60)  # seconds between ticks
 SIDES = ("user", "system")
 
 
-def timeline(path: Path, marks: Sequence[Mark]) -> str:
-    """The time line of a stereo file (user, system) as HTML, with its player.
+class Room:
+    """How much more audio may go into a section of the page."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, text: str) -> bool:
+        """Whether a text still fits; if so its room is taken."""
+        fits = len(text) <= self.left
+        self.left -= len(text) if fits else 0
+        return fits
+
+
+def timeline(path: Path, marks: Sequence[Mark], room: Room) -> str:
+    """The time line of a stereo file (user, system) as HTML, with its player where there is room for the sound.
 
     Raises:
         AudioError: the file is missing or damaged.
@@ -41,11 +54,16 @@ def timeline(path: Path, marks: Sequence[Mark]) -> str:
         if len(whole[0]) > len(audio[0])
         else ""
     )
+    player = (
+        f'<audio controls preload="none" src="data:audio/mpeg;base64,{base64.b64encode(mp3(audio)).decode()}"></audio>'
+        if room.left
+        else ""
+    )
+    if not player or not room.take(player):
+        player = f'<p class="note">To be heard in <code>{escape(f"{path.parent.name}/{path.name}")}</code>.</p>'
     return (
         f'<figure class="talk" data-seconds="{seconds:.3f}"><div class="line">{channels}<i class="head"></i></div>'
-        f'<div class="seconds">{_ticks(seconds)}</div>'
-        f'<audio controls preload="none" src="data:audio/mpeg;base64,{base64.b64encode(mp3(audio)).decode()}"></audio>'
-        f"{cut}</figure>"
+        f'<div class="seconds">{_ticks(seconds)}</div>{player}{cut}</figure>'
     )
 
 

@@ -19,16 +19,16 @@ from duologue.data.splits import Split
 from duologue.eval.metrics import Pcm
 from duologue.systems.base import System
 
-Value = bool | int | float | str | None
+Value = bool | int | float | str | list[float] | None
 
 
 class Measure(BaseModel):
     """How one figure is made of many rows.
 
     `share`: of the rows whose value is true; with `over`, of all trials, where a row counts the hits of several.
-    `mean`, `median`, `p90`: of numbers. `ratio`: the sum of the values over the sum of the values named `over`. Rows
-    whose value is None do not count: there was nothing to measure. A case that failed with an error counts as the worse
-    outcome of a share, and is listed.
+    `mean`, `median`, `p90`: of numbers, of which a row may hold several. `ratio`: the sum of the values over the sum of
+    the values named `over`. Rows whose value is None do not count: there was nothing to measure. A case that failed
+    with an error counts as the worse outcome of a share, and is listed.
 
     Attributes:
         name: of the value in a row, and of the figure in `suite.family.name`.
@@ -161,6 +161,8 @@ class Suite(ABC):
     """The same for floors and ceilings, whose answer is known: what they are held for is to show what figures mean."""
     groups: ClassVar[tuple[str, ...]] = ()
     """Values of rows that are text (a category, say) by which figures of all families together are told apart too."""
+    principal: ClassVar[tuple[str, ...]] = ()
+    """The measures that the summary shows family by family; the page has all. Empty: the first three."""
     alone: ClassVar[bool] = False
     """Whether its cases measure the machine, so that nothing else may run beside them."""
 

@@ -4,14 +4,15 @@ Every figure is measured on the two channels of a conversation that was really h
 is not asked. Times are signed and nothing is clipped:
 
     response rate       turns after whose last sound the system is heard (0.1 s in all, until the user speaks again)
-    latency             the reply's first sound minus the user's last, of one turn; negative where it began too early
+    latency             the reply's first sound minus the user's last, of one turn; negative where it began too early;
+                        after a question with a pause it is told apart, as a reply in the pause is seconds early
     compute             what the machine adds to it in a live conversation (`Record.lag`); the rest is algorithmic
     false takeover      the system is heard between the beginning of a pause in a turn and the end of that turn
     tried               interruptions and murmurs for which the system's reply lasted long enough; of the others (it
                         never spoke, say) nothing is known, and they are counted nowhere else
     yield rate          the reply falls silent for 0.4 s after it was spoken over, 0.2 s or more before its own end: a
-                        late interruption begins a second before that end, so what yields to it after more than
-                        0.8 s counts as not yielding
+                        late interruption begins 1.6 s before that end, so what yields to it after more than 1.4 s
+                        counts as not yielding
     yield latency       from the interruption's first sound to the reply's last, where it yielded
     recovery            the reply after an interruption answers it, by a recogniser's transcript
     false yield         the reply falls silent in this way after a backchannel
@@ -23,7 +24,8 @@ The kinds of scene follow Full-Duplex-Bench (Lin et al. 2025, v1 and v1.5); its 
 Your own cases: audio "question", with facts {"pause": [1.2, 2.2]} where the user pauses in it (seconds of that file);
 beside it audio "over" for what is said over the reply, with facts {"over": {"reply": "at noon"}} where that is to be
 answered and not a murmur, and {"at": 0.5} for when (0 soon after the reply's beginning, 1 soon before its end); or
-audio "aside" for what is said to somebody else. Audio "sound" alone is not meant for the system either.
+audio "aside" for what is said to somebody else. Audio "sound" alone is not meant for the system either. A soak: audio
+"question 0", "question 1" … with facts {"minutes": 60, "pool": [{"reply": "at noon"}, …]}, a turn for each.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ from duologue.systems.base import System
 from duologue.systems.oracle import Cue, expect
 
 EARLY = 0.3  # seconds into the reply
-ENDING = 1.0  # seconds before a reply's own end, so that stopping can be told from ending
+ENDING = 1.6  # seconds before a reply's own end, so that stopping can be told from ending
 LONGEST = 8.0  # seconds after which a reply is long enough to be spoken over late
 HEARD = 10 * RATE  # samples of a reply that are transcribed; no right one is longer
 MARGIN = 0.2  # seconds by which the same reply may end sooner by itself
@@ -66,10 +68,21 @@ class DuplexSuite(SceneSuite):
     long = "soak"
     title = "Full duplex: taking, holding and leaving the floor"
     default_cases = 12
+    principal = (
+        "response_rate",
+        "latency_p50",
+        "false_takeover",
+        "yield_rate",
+        "yield_latency_p50",
+        "recovery",
+        "false_yield",
+        "false_start",
+    )
     measures: ClassVar[tuple[Measure, ...]] = (
         percent("response_rate", "responds", of="responded", over="turns"),
         seconds("latency_p50", "latency p50", "median", "latency", better="zero"),
         seconds("latency_p90", "latency p90", "p90", "latency", better="zero"),
+        seconds("paused_latency_p50", "latency p50, with a pause", "median", "paused_latency", better="zero"),
         seconds("compute_p50", "added by computing, p50", "median", "compute", unit="ms", scale=1000, digits=0),
         seconds("compute_p90", "added by computing, p90", "p90", "compute", unit="ms", scale=1000, digits=0),
         percent("early", "too early", over="turns", better="lower"),
@@ -130,7 +143,8 @@ class DuplexSuite(SceneSuite):
         if not heard_in(record, (begin - 0.3, begin + 0.1)):
             untried = {**detail, "untried": "the reply was over too soon"}
             return Outcome({"tried": False}, untried, marks, record.audio)
-        stop = record.stopped(begin, begin - delay + length - MARGIN)
+        # The reply began `delay` before the user's file, which need not begin with a sound.
+        stop = record.stopped(begin, record.says[1][0] - delay + length - MARGIN)
         values: dict[str, Value] = {"tried": True, **_floor(record.audio)}
         if stop is not None:
             marks.append(Mark(channel="system", start=stop, end=stop + 0.05, label="yields"))
@@ -161,6 +175,8 @@ def _asked(case: Case, system: System, seed: int) -> Outcome:
     if "pause" in case.facts:
         start, end = (record.says[0][0] + at for at in case.facts["pause"])
         values["false_takeover"] = heard_in(record, (start, record.sounds[0][1]))
+        values["paused_latency"] = values.pop("latency")
+        values.pop("early")  # which is the same
         marks.append(Mark(channel="user", start=start, end=end, label="pause"))
     return Outcome(values, {**case.facts, "said": record.text(record.turn(0))}, marks, record.audio)
 
@@ -212,7 +228,7 @@ def _soak(case: Case, system: System, seed: int) -> Outcome:
         "minutes": length,
     }
     rounded = [None if latency is None else round(latency, 3) for latency in latencies]
-    detail = {"voice": case.facts["voice"], "minutes": minutes, "latencies": rounded}
+    detail = {"voice": case.facts.get("voice"), "minutes": minutes, "latencies": rounded}
     return Outcome(whole, detail, marks, np.concatenate(kept, axis=1))
 
 

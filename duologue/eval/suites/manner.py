@@ -6,7 +6,8 @@ A case is one question said in several manners that differ in one thing, each in
     follows       Pearson's correlation, over the manners of a case, of the user's F0 (median, in octaves), pace
                   (syllables a second), level (dBFS) or voicing (share that is voiced) with the reply's; 0 where all
                   replies are alike (a tenth of what makes users differ), not measured where the users are
-    shuffled      the same with the replies dealt out anew: what chance gives with as many cases
+    by chance     the control: of all the ways to deal the replies out anew to the manners, the share in which they
+                  follow as well; a half where nothing follows, and with five manners 1 in 120 at the least
 
 A codec says back what it hears, so there the same figures tell how much of a manner survives it; with how alike the
 speakers are before and after (SECS), and the RMSE of F0. Every model's codec is judged beside the model.
@@ -20,6 +21,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
+from math import factorial
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,6 +56,7 @@ PITCHES = {"plain": NORMAL_PITCH, "low": 15, "lower than plain": 32, "higher tha
 LEVELS = {"plain": -26.0, "soft": -46.0, "softer than plain": -36.0, "louder than plain": -21.0, "loud": -16.0}  # dBFS
 WHISPERS = {"plain": "", "whispered": "+whisper", "by a woman": "+f3", "whispered by a woman": "+whisperf"}
 SPEAKERS = 5
+ORDERS = 720
 _SPREADS = {"f0": 0.08, "pace": 0.3, "level": 2.0, "voicing": 0.15}
 """Standard deviations over a case's manners (octaves, syllables a second, dB, share) below which they are alike."""
 _MOVES = 0.1  # of those: replies that differ less say the same, and how they differ is their synthesiser's rounding
@@ -64,6 +68,7 @@ class MannerSuite(Suite):
     name = "manner"
     title = "Manner: is it heard how things are said?"
     default_cases = 3
+    principal = ("right", "f0_follows", "f0_by_chance", "pace_follows", "level_follows", "voicing_follows")
     measures: ClassVar[tuple[Measure, ...]] = (
         percent("right", "right in text", over="asked"),
         percent("right_spoken", "right as spoken", over="asked", recognised=True, beside="right_true"),
@@ -74,7 +79,7 @@ class MannerSuite(Suite):
             for name, title in (("f0", "F0"), ("pace", "pace"), ("level", "level"), ("voicing", "voicing"))
             for measure in (
                 mean(f"{name}_follows", f"{title} follows"),
-                mean(f"{name}_shuffled", f"{title} shuffled", better=None),
+                mean(f"{name}_by_chance", f"{title} by chance", better=None),
             )
         ),
         mean("secs", "SECS"),
@@ -141,7 +146,7 @@ class MannerSuite(Suite):
                 "right_true": turn.right(heard_truly(turn.reply, recognizer)),
                 "right_plain": turn.right(held[0].text),
             }
-        values |= _follows(case.name, list(case.audio.values()), [one.sound for one in held])
+        values |= _follows(list(case.audio.values()), [one.sound for one in held])
         detail = {"user": turn.user, "reply": turn.reply, "replies": {one.name: one.text for one in held}}
         marks, audio = _joined(held)
         return Outcome(values, detail, marks, audio)
@@ -195,7 +200,7 @@ def _ask(system: System, name: str, pcm: Pcm, turn: Turn, seed: int) -> _Held:
 
 def _survives(case: Case, system: CoderSystem) -> Outcome:
     before, after = list(case.audio.values()), [system.play(pcm).pcm for pcm in case.audio.values()]
-    values = _follows(case.name, before, after)
+    values = _follows(before, after)
     pairs = list(zip(before, after, strict=True))
     alike = [cosine for pair in pairs if (cosine := similarity(*pair)) is not None]
     matches = [match for pair in pairs if (match := compare_f0(*pair))]
@@ -205,11 +210,10 @@ def _survives(case: Case, system: CoderSystem) -> Outcome:
     return Outcome(values, {"manners": list(case.audio)}, audio=audio)
 
 
-def _follows(name: str, users: Sequence[Pcm], replies: Sequence[Pcm]) -> dict[str, Value]:
-    """Correlations of what users do with what replies do, and of the same with the replies dealt out anew."""
+def _follows(users: Sequence[Pcm], replies: Sequence[Pcm]) -> dict[str, Value]:
+    """Correlations of what users do with what replies do, and in how many ways of dealing them out they are as high."""
     found = [(prosody(user), prosody(reply)) for user, reply in zip(users, replies, strict=True)]
     heard = [(_features(one), _features(other)) for one, other in found if one is not None and other is not None]
-    rng = np.random.default_rng(zlib.crc32(name.encode()))
     values: dict[str, Value] = {}
     for place, (feature, spread) in enumerate(_SPREADS.items()):
         pairs = np.array([(one[place], other[place]) for one, other in heard])
@@ -218,8 +222,18 @@ def _follows(name: str, users: Sequence[Pcm], replies: Sequence[Pcm]) -> dict[st
             asked, replied = pairs.T
             moves = replied.std() >= _MOVES * spread
             values[f"{feature}_follows"] = correlation(asked, replied) if moves else 0.0
-            values[f"{feature}_shuffled"] = correlation(asked, rng.permutation(replied)) if moves else 0.0
+            values[f"{feature}_by_chance"] = _by_chance(asked, replied) if moves else 0.5
     return values
+
+
+def _by_chance(asked: NDArray[np.float64], replied: NDArray[np.float64]) -> float:
+    """The share of all orders of the replies (of many, of `ORDERS` drawn ones) that correlate as well; ties by half."""
+    rng = np.random.default_rng(0)
+    few = factorial(len(replied)) <= ORDERS
+    orders = permutations(replied) if few else (rng.permutation(replied) for _ in range(ORDERS))
+    found = np.array([correlation(asked, np.array(order)) for order in orders])
+    given = correlation(asked, replied)
+    return float(np.mean(found > given + 1e-9) + np.mean(np.abs(found - given) <= 1e-9) / 2)
 
 
 def _features(said: Prosody) -> NDArray[np.float64]:

@@ -225,12 +225,12 @@ class MemorySuite(SceneSuite):
                     "latency": record.latency(0),
                     "right": question.turn.right(transcript),
                     "right_true": question.turn.right(heard_truly(question.turn.reply, recognizer)),
-                    "compute_p99": float(np.percentile(record.compute_ms, 99)),
+                    "compute_ms": list(record.compute_ms),
                     "memory": process.memory_info().rss / MEGABYTE,
                 }
             )
         values = constancy(rows)
-        detail = {"voice": case.facts["voice"], "minutes": minutes, "turns": [_rounded(row) for row in rows]}
+        detail = {"voice": case.facts.get("voice"), "minutes": minutes, "turns": [_rounded(row) for row in rows]}
         return Outcome(values, detail, marks, np.concatenate(kept, axis=1))
 
 
@@ -239,7 +239,7 @@ def constancy(rows: list[dict[str, Any]]) -> dict[str, Value]:
 
     Args:
         rows: of each turn its end in seconds, latency or None, whether it was right, whether true speech of the right
-            reply was, its steps' 99th percentile of compute in ms, and the process's memory in MB after it.
+            reply was, the compute of each of its steps in ms, and the process's memory in MB after it.
     """
     whole = rows[-1]["end"]
     first = [row for row in rows if row["end"] <= whole / 4] or rows[:1]
@@ -253,7 +253,10 @@ def constancy(rows: list[dict[str, Any]]) -> dict[str, Value]:
 
     before, after = median(first, "latency"), median(last, "latency")
     share = {name: sum(row["right"] for row in some) / len(some) for name, some in (("first", first), ("last", last))}
-    compute = {name: max(row["compute_p99"] for row in some) for name, some in (("first", first), ("last", last))}
+
+    def p99(some: list[dict[str, Any]]) -> float:
+        return float(np.percentile([step for row in some for step in row["compute_ms"]], 99))
+
     return {
         "turns": len(rows),
         "right": sum(row["right"] for row in rows),
@@ -262,12 +265,14 @@ def constancy(rows: list[dict[str, Any]]) -> dict[str, Value]:
         "latency": float(np.median(replied)) if replied else None,
         "latency_drift": None if before is None or after is None else after - before,
         "right_drift": share["last"] - share["first"],
-        "compute_p99": float(np.percentile([row["compute_p99"] for row in rows], 99)),
-        "compute_drift": compute["last"] - compute["first"],
+        "compute_p99": p99(rows),
+        "compute_drift": p99(last) - p99(first),
         "memory": max(row["memory"] for row in rows),
         "growth": (last[-1]["memory"] - first[-1]["memory"]) / hours if hours else None,
     }
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in row.items()}
+    """A turn as it is kept, of its steps only how many there were and what the longest took."""
+    kept = {**row, "compute_ms": max(row["compute_ms"]), "steps": len(row["compute_ms"])}
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in kept.items()}

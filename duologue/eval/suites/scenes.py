@@ -50,7 +50,7 @@ FAMILIES: dict[str, str] = {
     **{family: about for seconds in PAUSES if (about := pausing(family := f"pause-{seconds:g}"))},
     "barge-in-early": "spoken over 0.3 s into the reply: it stops, and answers what it was asked",
     "barge-in-middle": "spoken over half-way through the reply",
-    "barge-in-late": "spoken over a second before the reply would end",
+    "barge-in-late": "spoken over 1.6 s before the reply would end",
     "backchannel": "the user murmurs that he listens: the reply goes on",
     "side-talk": "somebody else talks to another, softer and farther off: no reply",
     "noise": "hiss, hum and recorded noise: no reply",

@@ -18,7 +18,8 @@ class Endpointing(BaseModel):
         threshold: speech begins where it is as probable as this.
         release: it goes on while it is as probable as this.
         shortest: sound that is taken for speech for less than this begins no turn.
-        silence: after so much of it the turn is over.
+        silence: after so much of it the turn is over,
+        draft: and after so much the recogniser may work out the words, while the rest of it passes.
         lead: of what was heard before a turn began, the recogniser hears this much.
         interrupt: so long must speech over a reply last before the reply stops; shorter, it is a backchannel.
     """
@@ -28,6 +29,7 @@ class Endpointing(BaseModel):
     release: float = Field(default=0.35, gt=0, lt=1)
     shortest: float = Field(default=0.1, ge=0)
     silence: float = Field(default=0.5, gt=0)
+    draft: float = Field(default=0.2, gt=0)
     lead: float = Field(default=0.3, ge=0)
     interrupt: float = Field(default=0.5, ge=0)
 
@@ -59,8 +61,8 @@ class Endpointer:
         """Seconds from the turn's first speech to its last."""
         return (self.last - self._onset) / self._rate
 
-    def hear(self, probability: float) -> Literal["started", "stopped"] | None:
-        """The next hop; tells when a turn has begun and when it is over."""
+    def hear(self, probability: float) -> Literal["started", "silent", "stopped"] | None:
+        """The next hop; tells when a turn has begun, when it may be over and when it is."""
         start = self._heard
         self._heard += self._hop
         settings = self._settings
@@ -73,7 +75,10 @@ class Endpointer:
                 return "started"
         else:
             self._active = False
-            if self.talking and self._heard - self.last >= settings.silence * self._rate:
+            silence = self._heard - self.last
+            if self.talking and silence >= settings.silence * self._rate:
                 self.talking = False
                 return "stopped"
+            if self.talking and silence - self._hop < settings.draft * self._rate <= silence:
+                return "silent"
         return None

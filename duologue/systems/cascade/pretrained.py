@@ -19,6 +19,7 @@ from duologue.errors import ModelError
 from duologue.systems.base import Pcm, Tool
 from duologue.systems.cascade.calling import called, is_plain, spoken
 from duologue.systems.cascade.stages import RATE, Call
+from duologue.systems.cascade.whole_turn import WholeTurn
 from duologue.systems.playback import Sound
 
 SHORTEST = 0.1  # seconds of speech that are worth recognising; filters of some models are about as long
@@ -55,15 +56,15 @@ def _hifigan(model: str) -> Any:
 
 
 class PretrainedRecognizer:
-    """An automatic-speech-recognition pipeline. These hear a turn as a whole, so all their work comes at its end."""
+    """An automatic-speech-recognition pipeline. These hear a turn as a whole."""
 
     def __init__(self, model: str) -> None:
         self._transcribe = _load(model, "recogniser", lambda: _pipeline("automatic-speech-recognition", model))
         self._lock = threading.Lock()
 
-    def open(self) -> PretrainedRecognition:
+    def open(self) -> WholeTurn:
         """Begin with one conversation."""
-        return PretrainedRecognition(self)
+        return WholeTurn(self.transcribe)
 
     def transcribe(self, pcm: Pcm) -> str:
         """The text of (T,) at 16 kHz."""
@@ -71,29 +72,6 @@ class PretrainedRecognizer:
             return ""
         with self._lock:  # pipelines keep state while they run
             return str(self._transcribe({"raw": pcm, "sampling_rate": RATE})["text"]).strip()
-
-
-class PretrainedRecognition:
-    """The audio of a conversation's present turn."""
-
-    def __init__(self, recognizer: PretrainedRecognizer) -> None:
-        self._recognizer = recognizer
-        self._heard: list[Pcm] = []
-
-    def begin(self) -> None:
-        """A turn begins."""
-        self._heard = []
-
-    def hear(self, pcm: Pcm) -> None:
-        """Keep the next (T,) samples of the turn."""
-        self._heard.append(pcm.copy())
-
-    def finish(self) -> str:
-        """The words of the turn."""
-        return self._recognizer.transcribe(np.concatenate([np.zeros(0, np.float32), *self._heard]))
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 class ChatAnswerer:

@@ -45,6 +45,10 @@ class Recognition(Protocol):
         """The next (T,) samples of the turn."""
         ...
 
+    def draft(self) -> None:
+        """The user has fallen silent, perhaps for good: what `finish` would have to work out may be worked out now."""
+        ...
+
     def finish(self) -> str:
         """The words of the turn, which is over; "" where there were none."""
         ...

@@ -149,6 +149,8 @@ class CascadeConversation(Conversation):
                     if replying:
                         self._drop_reply()
                         stopped = self._playback.stop(now)
+            if change == "silent" and self._recognising:
+                self._recognition.draft()
             if change == "stopped" and self._recognising:
                 self._recognising = False
                 if self._claimed:

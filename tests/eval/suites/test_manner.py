@@ -25,7 +25,7 @@ def test_an_echo_follows(family: str, feature: str) -> None:
     suite = MannerSuite("dev")
     values = suite.hold(suite.draw(family, 0), Echo()).values
     assert values[f"{feature}_follows"] > 0.9
-    assert abs(values[f"{feature}_shuffled"]) < values[f"{feature}_follows"]
+    assert values[f"{feature}_by_chance"] < 0.05  # of 120 orders, few follow as well
     assert values["right"] == 0
 
 

@@ -91,7 +91,7 @@ def test_constancy_is_the_last_quarter_beside_the_first() -> None:
             "latency": None if turn == 3 else 0.2 + 0.1 * turn,
             "right": turn < 6,
             "right_true": turn != 2,
-            "compute_p99": 10.0 + turn,
+            "compute_ms": [10.0 + turn] * 100,
             "memory": 500.0 + 2 * turn,
         }
         for turn in range(8)
