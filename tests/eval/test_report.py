@@ -96,9 +96,7 @@ def test_the_page_holds_all_it_needs(folder: Path) -> None:
     for text in ("what is &lt;two&gt; &amp; two", "ran into &lt;a wall&gt;", "knows &lt;nothing&gt;", "context/4"):
         assert text in page
     assert "100 <small>[68, 100]</small>" in page and "category: plus" in page
-    assert (
-        page.count('class="line"') == 4
-    )  # of each family with each subject; floors are not heard
+    assert page.count('class="line"') == 4  # of each family with each subject; floors are not heard
     assert page.count("data:audio/mpeg;base64,") == 2
     assert "duologue eval box echo" in page and "prefers-color-scheme: dark" in page
 

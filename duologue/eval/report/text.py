@@ -14,7 +14,8 @@ from duologue.eval.results import REFERENCES
 
 PRINCIPAL = 3  # measures that the summary shows family by family of a suite that names none
 NOTES = (
-    "Brackets hold 95% intervals: Wilson's for shares of independent cases, else the bootstrap over cases.",
+    "Brackets hold 95% intervals: Wilson's for shares of independent cases, else the bootstrap over cases, which is too "
+    "sure of fewer than eight or so.",
     "Failed cases count as the worse outcome of every share. ↑ higher is better, ↓ lower is, →0 nearer to zero.",
     "\\* rests on a recogniser that is not ours; its own error shows on true speech and on the oracle's.",
 )
@@ -32,6 +33,7 @@ def markdown(contents: Contents) -> str:
         *(f"- {day}, commit {commit}: `{command}`" for day, commit, command in starts),
         *(f"- {machine}" for machine in dict.fromkeys(start.machine for start in settings.starts)),
         *(f"- **{name}**: {_about(contents, name)}" for name in settings.subjects),
+        *([] if settings.speech else ["- Real people were not held: no folder of recordings was given (`--speech`)."]),
     ]
     for section in contents.sections:
         lines += ["", f"## {section.suite.title}", "", *markdown_table(section.overall())]

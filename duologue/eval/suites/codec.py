@@ -52,10 +52,9 @@ APART = 5  # of so many voices the clips of one are not learned from: they tell 
 STEPS = 120  # of training the small language model
 
 
-def _words(name: str, title: str, of: str, recognizer: str, better: Any = "lower") -> Measure:
-    over = f"{recognizer}_words"
-    percent: dict[str, Any] = {"unit": "%", "scale": 100, "digits": 1}
-    return Measure(name=name, title=title, kind="ratio", of=of, over=over, better=better, recognised=True, **percent)
+def _words(name: str, title: str, of: str, recognizer: str, better: Any = "lower", beside: str = "") -> Measure:
+    how: dict[str, Any] = {"unit": "%", "scale": 100, "digits": 1, "recognised": True, "beside": beside}
+    return Measure(name=name, title=title, kind="ratio", of=of, over=f"{recognizer}_words", better=better, **how)
 
 
 class CodecSuite(Suite):
@@ -64,6 +63,7 @@ class CodecSuite(Suite):
     name = "codec"
     title = "Codecs: what of speech comes back"
     default_cases = 4
+    principal = ("pesq", "stoi", "delta_wer_domain", "delta_wer_general", "secs")
     measures: ClassVar[tuple[Measure, ...]] = (
         mean("pesq", "PESQ-WB"),
         mean("stoi", "STOI", 3),
@@ -71,8 +71,8 @@ class CodecSuite(Suite):
         mean("f0_rmse", "F0 RMSE", 0, "lower", unit="cents"),
         mean("f0_correlation", "F0 correlation"),
         mean("secs", "SECS"),
-        _words("delta_wer_domain", "delta WER, domain", "domain_added", "domain"),
-        _words("delta_wer_general", "delta WER, general", "general_added", "general"),
+        _words("delta_wer_domain", "delta WER, domain", "domain_added", "domain", beside="wer_domain"),
+        _words("delta_wer_general", "delta WER, general", "general_added", "general", beside="wer_general"),
         _words("wer_domain", "WER of the original, domain", "domain_before", "domain", None),
         _words("wer_general", "WER of the original, general", "general_before", "general", None),
         Measure(name="kbps", title="bitrate", kind="ratio", of="bits", over="seconds", unit="kbit/s", scale=1e-3,

@@ -57,6 +57,10 @@ def _tor(name: str, title: str, better: Any = "higher") -> Measure:
     return percent(name, title, better=better, recognised=True, beside="true_tor")
 
 
+def _time(name: str, title: str) -> Measure:
+    return seconds(name, title, "mean", better="zero", recognised=True, beside="true_tor")
+
+
 class FullDuplexBenchSuite(SceneSuite):
     """Samples with a fixed user, by the benchmark's definitions."""
 
@@ -67,13 +71,13 @@ class FullDuplexBenchSuite(SceneSuite):
         _tor("pause_tor", "pause TOR", "lower"),
         _tor("pause_tor_file", "pause TOR, whole file", "lower"),
         _tor("turn_tor", "turn TOR"),
-        seconds("turn_latency", "turn latency", "mean", better="zero"),
+        _time("turn_latency", "turn latency"),
         _tor("backchannel_tor", "backchannel TOR", "lower"),
-        mean("backchannels", "backchannels", 3, None, unit="/s"),
-        mean("jsd", "JSD", 3, "lower"),
+        mean("backchannels", "backchannels", 3, None, unit="/s", recognised=True, beside="true_tor"),
+        mean("jsd", "JSD", 3, "lower", recognised=True, beside="true_tor"),
         _tor("interruption_tor", "interruption TOR"),
         percent("true_tor", "TOR of true speech of the right reply", better=None, recognised=True),
-        seconds("interruption_latency", "interruption latency", "mean", better="zero"),
+        _time("interruption_latency", "interruption latency"),
         percent("speaking", "speaks when broken into", better=None),
         percent("stopped", "stops, where it speaks"),
         seconds("stop_latency", "stop latency", "mean"),

@@ -38,7 +38,7 @@ class LoadSuite(SceneSuite):
     """Conversations at once on this machine at p99 below the frame."""
 
     name = "load"
-    title = "Load: conversations at once on this machine"
+    title = "Load: conversations at once on one core of this machine"
     default_cases = 1
     alone = True
     measures: ClassVar[tuple[Measure, ...]] = (
