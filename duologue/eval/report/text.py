@@ -14,8 +14,8 @@ from duologue.eval.results import REFERENCES
 
 PRINCIPAL = 3  # measures that the summary shows family by family of a suite that names none
 NOTES = (
-    "Brackets hold 95% intervals: Wilson's for shares of independent cases, else the bootstrap over cases, which is too "
-    "sure of fewer than eight or so.",
+    "Brackets hold 95% intervals: Wilson's for shares of independent cases, else the bootstrap over cases, which is "
+    "too sure of fewer than eight or so.",
     "Failed cases count as the worse outcome of every share. ↑ higher is better, ↓ lower is, →0 nearer to zero.",
     "\\* rests on a recogniser that is not ours; its own error shows on true speech and on the oracle's.",
 )
