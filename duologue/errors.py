@@ -23,5 +23,9 @@ class ConfigError(DuologueError):
     """A recipe or setting has a value that cannot work."""
 
 
+class TextError(DuologueError):
+    """A text cannot be read as it is."""
+
+
 class DeviceError(DuologueError):
     """A sound card or accelerator that was asked for is not there."""

@@ -10,9 +10,12 @@ import base64
 import contextlib
 import json
 import random
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from websockets.asyncio.client import connect
@@ -26,6 +29,9 @@ MESSAGES = 40  # of one visit, at most
 WAIT = 30.0  # seconds for an answer
 EXAMPLES = 20  # of what the server failed at, that are kept
 MARK = "the-last-one"
+CHANNEL = "oai-events"
+MOST_BYTES = 64 << 10  # of a message over a data channel; browsers send no longer ones
+CALLS = find_spec("aiortc") is not None  # it comes with an extra
 SOCKETS: dict[str, Callable[[random.Random], dict[str, Any]]] = {
     "/v1/realtime": nonsense.realtime,
     "/v1/live/sessions": nonsense.live,
@@ -84,7 +90,9 @@ async def fuzz(served: Served, count: int, seed: int, visitors: int = VISITORS) 
 
 async def _visit(served: Served, visit: int, rng: random.Random, findings: Findings) -> None:
     kind = rng.random()
-    if kind < 0.6:
+    if kind < 0.1 and CALLS:
+        await _call(served, visit, rng, findings)
+    elif kind < 0.6:
         await _talk_nonsense(served, visit, rng, findings)
     elif kind < 0.8:
         for _ in range(rng.randrange(1, 10)):
@@ -145,6 +153,58 @@ async def _read_on(websocket: Any) -> None:
     async for message in websocket:
         if MARK in message and '"error"' in message:
             return
+
+
+async def _call(served: Served, visit: int, rng: random.Random, findings: Findings) -> None:
+    """Messages over the data channel of a call, until a last one is answered or the server ends it."""
+    from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+    from aiortc.mediastreams import AudioStreamTrack
+
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    peer.addTrack(AudioStreamTrack())
+    channel = peer.createDataChannel(CHANNEL)
+    opened, answered, over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    channel.on("open", opened.set)
+    channel.on("close", over.set)
+    channel.on("message", lambda text: answered.set() if MARK in text and '"error"' in text else None)
+    last: str | bytes = ""
+    try:
+        await peer.setLocalDescription(await peer.createOffer())
+        answer = await asyncio.to_thread(_offer, served, peer.localDescription.sdp)
+        await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        async with asyncio.timeout(WAIT):
+            await opened.wait()
+        for _ in range(rng.randrange(1, MESSAGES)):
+            message = nonsense.text(nonsense.realtime(rng), rng)
+            if channel.readyState == "open" and len(message) <= MOST_BYTES:
+                last = message
+                channel.send(last)
+                findings.sent[CHANNEL] += 1
+                await asyncio.sleep(0)
+        if channel.readyState == "open" and rng.random() < 0.8:
+            channel.send(json.dumps({"type": "no such", "event_id": MARK}))
+            ends = [asyncio.ensure_future(event.wait()) for event in (answered, over)]
+            _, waiting = await asyncio.wait(ends, timeout=WAIT, return_when=asyncio.FIRST_COMPLETED)
+            for end in waiting:
+                end.cancel()
+            if len(waiting) == len(ends):
+                raise TimeoutError
+        findings.answers[f"{CHANNEL} {'answered' if answered.is_set() else 'over'}"] += 1
+    except urllib.error.HTTPError as error:
+        findings.answers[f"{CHANNEL} {error.code}"] += 1
+        if error.code != 503:
+            findings.blame(visit, CHANNEL, f"status {error.code}", "")
+    except TimeoutError:
+        findings.blame(visit, CHANNEL, "no answer" if opened.is_set() else "no channel", last)
+    finally:
+        await peer.close()
+
+
+def _offer(served: Served, sdp: str) -> str:
+    headers = {"Content-Type": _SDP}
+    request = urllib.request.Request(f"{served.http}/v1/realtime/calls", sdp.encode(), headers)
+    with urllib.request.urlopen(request, timeout=WAIT) as answer:
+        return str(answer.read().decode())
 
 
 async def _request(served: Served, visit: int, rng: random.Random, findings: Findings) -> None:

@@ -9,6 +9,7 @@ import random
 from typing import Any
 
 Json = Any
+MOST_BYTES = 4 << 20  # of a message, about as many as a server takes by default
 
 SDP = (
     "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
@@ -157,9 +158,28 @@ def text(message: dict[str, Json], rng: random.Random) -> str | bytes:
     if kind < 0.9:
         deep = rng.choice((30, 2000, 50_000))
         return "[" * deep + "]" * rng.choice((0, deep))
+    if kind < 0.92:
+        return wide(rng)
     if kind < 0.95:
         return rng.randbytes(rng.choice((0, 1, 100, 5000)))
     return rng.randbytes(200).decode("latin-1")
+
+
+def wide(rng: random.Random) -> str:
+    """JSON that is flat and has very many parts."""
+    part = rng.choice(("[]", "{}", "1", '""', "9" * 400, '{"type": "input_text", "text": ""}'))
+    many = ",".join([part] * min(rng.choice((300, 3_000, 10_000, 1_000_000)), MOST_BYTES // (len(part) + 1)))
+    event = rng.choice(
+        (
+            '{"type": "x", "a": [%s]}',
+            '{"type": "conversation.item.create", "item": {"type": "message", "content": [%s]}}',
+            '{"type": "response.create", "response": {"conversation": "none", "input": [%s]}}',
+            '{"type": "session.update", "session": {"include": [%s]}}',
+            '{"type": "session.start", "session": {"model": "box", "input": [%s]}}',
+            '{"event": "start", "start": [%s]}',
+        )
+    )
+    return event % many
 
 
 def shuffled(body: bytes, rng: random.Random) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import random
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,16 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from duologue.audio.resample import resample
+from duologue.serve.sound import Format
 from serving import nonsense
+from serving.fuzz import SOCKETS
 from serving.healthy import beside, tone
 from serving.load import script
 from serving.served import Served
-from serving.talker import CHUNK, append
+from serving.talker import CHUNK, RATE, append
 
+REALTIME = "/v1/realtime"
 LIMITS = {"resume": 5}
 WHISTLERS = 4
 RHYTHM = 5.0  # seconds between two looks at memory and files
@@ -33,7 +39,7 @@ FOREIGN = 2000.0  # Hz of the tone that bad clients whistle; nobody else may hea
 
 async def soak(served: Served, seconds: float, talkers: int, seed: int, question: Path) -> dict[str, Any]:
     """Hold healthy conversations with everything served, among clients that are not, and look at the server."""
-    url = f"{served.ws}/v1/realtime"
+    url = f"{served.ws}{REALTIME}"
     parrots = [f"{url}?model=parrot"] * WHISTLERS
     done: Counter[str] = Counter()
     samples: list[tuple[float, float, int]] = []
@@ -134,6 +140,35 @@ async def _connected(url: str, read: bool = True) -> AsyncIterator[ClientConnect
                     await reading
 
 
+@asynccontextmanager
+async def _joined(url: str, rng: random.Random, read: bool = True) -> AsyncIterator[tuple[ClientConnection, str]]:
+    """A conversation that was begun by one of the protocols, and the path of that; half of them are of the first."""
+    path = rng.choice((REALTIME, *SOCKETS, REALTIME))
+    base, model = url.split(f"{REALTIME}?model=")
+    async with _connected(url if path == REALTIME else base + path, read) as websocket:
+        if path == "/v1/live/sessions":
+            await websocket.send(json.dumps({"type": "session.start", "session": {"model": model}}))
+        elif path == "/twilio":
+            form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+            start = {"streamSid": "MZ1", "customParameters": {"model": model}, "mediaFormat": form}
+            await websocket.send(json.dumps({"event": "start", "start": start}))
+        yield websocket, path
+
+
+@cache
+def _whistled(path: str) -> list[str]:
+    """The foreign tone in messages of the protocol on this path."""
+    pieces = [json.loads(message)["audio"] for message in tone(FOREIGN)]
+    if path == "/v1/live/sessions":
+        return [json.dumps({"type": "session.input_audio.append", "audio": audio}) for audio in pieces]
+    if path == "/twilio":
+        wire, line = Format("pcm", RATE), Format("pcmu", 8000)
+        sounds = [line.encode(resample(wire.decode(base64.b64decode(audio)), RATE, 8000)) for audio in pieces]
+        payloads = [base64.b64encode(sound).decode() for sound in sounds]
+        return [json.dumps({"event": "media", "media": {"payload": payload}}) for payload in payloads]
+    return tone(FOREIGN)
+
+
 async def _forget(websocket: ClientConnection) -> None:
     with contextlib.suppress(WebSocketException):
         async for _ in websocket:
@@ -150,15 +185,15 @@ async def _speak(websocket: ClientConnection, messages: list[str], seconds: floa
 
 async def _vanishes(url: str, question: Path, rng: random.Random) -> None:
     """Is gone in the middle of a word, without a goodbye."""
-    async with _connected(url) as websocket:
-        await _speak(websocket, tone(FOREIGN), rng.uniform(0.5, 5))
+    async with _joined(url, rng) as (websocket, path):
+        await _speak(websocket, _whistled(path), rng.uniform(0.5, 5))
         websocket.transport.abort()
 
 
 async def _stalls(url: str, question: Path, rng: random.Random) -> None:
     """Talks on and reads nothing of what it is told."""
-    async with _connected(url, read=False) as websocket:
-        await _speak(websocket, tone(FOREIGN), rng.uniform(5, 20))
+    async with _joined(url, rng, read=False) as (websocket, path):
+        await _speak(websocket, _whistled(path), rng.uniform(5, 20))
         websocket.transport.abort()
 
 
@@ -174,9 +209,9 @@ async def _floods(url: str, question: Path, rng: random.Random) -> None:
 
 async def _talks_nonsense(url: str, question: Path, rng: random.Random) -> None:
     """Sends what nobody can understand."""
-    async with _connected(url) as websocket:
+    async with _joined(url, rng) as (websocket, path):
         for _ in range(rng.randrange(100)):
-            await websocket.send(nonsense.text(nonsense.realtime(rng), rng))
+            await websocket.send(nonsense.text(SOCKETS[path](rng), rng))
             await asyncio.sleep(0.02)
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from duologue.serve.limits import Limits
 
 MOST_THREADS = 4  # a step is too small to be shared among more
-TWILIO_VARIABLE = "DUOLOGUE_TWILIO_TOKEN"  # the auth token of the account whose calls are answered
 
 
 def serve(
@@ -42,19 +41,30 @@ def serve(
     record_days: Annotated[float, typer.Option(min=0, help="Recordings are deleted after so many days.")] = 30,
     record_gigabytes: Annotated[float, typer.Option(min=0, help="The oldest are deleted beyond this.")] = 10,
 ) -> None:
-    """Serve a model to clients of the OpenAI Realtime API: ws://HOST:PORT/v1/realtime.
+    """Serve a model to clients of the OpenAI Realtime API, ws://HOST:PORT/v1/realtime, and a page to talk with it.
 
     The first Ctrl-C or SIGTERM takes no new sessions and lets the running ones end; the second ends them.
     """
     import asyncio
+    import socket
 
     from duologue.serve.keys import VARIABLE, Keys, given_keys
     from duologue.serve.logs import write_logs
     from duologue.serve.recording import Recorder, Retention
     from duologue.serve.run import Runner, is_public
     from duologue.serve.server import Server
+    from duologue.serve.twilio import given_token
     from duologue.systems.engine import Engine
     from duologue.systems.process import ProcessRows
+
+    class Announced(Runner):
+        """Says where it is, once it listens there."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            bound = self.servers[0].sockets[0].getsockname()[1]
+            place = f"{f'[{host}]' if ':' in host else host}:{bound}"
+            print(f"http://{place}/ · ws://{place}/v1/realtime · Ctrl-C stops", file=sys.stderr)
 
     keys = given_keys(api_key or [])
     if is_public(host) and not keys:
@@ -73,9 +83,8 @@ def serve(
             stack.callback(rows.close_all)
             engines[name] = Engine(recorder.wrap(rows) if recorder else rows, allowed.buffer)
         server = Server(engines, Keys(keys, allowed, origin or []), allowed)
-        server.twilio_token = os.environ.get(TWILIO_VARIABLE) or None
-        print(f"ws://{host}:{port}/v1/realtime · Ctrl-C stops", file=sys.stderr)
-        asyncio.run(Runner(server, host, port, origin).serve())
+        server.twilio_token = given_token()
+        asyncio.run(Announced(server, host, port, origin).serve())
 
 
 def _read_limits(path: Path | None) -> Limits:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from duologue.audio.features import LogMelState
+from duologue.errors import TextError
 from duologue.lm.backbone import BackboneState
 from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.reader import Reader, ReaderState
@@ -97,12 +98,18 @@ class Generator:
     def tell(self, text: str, state: ConversationState, row: int = 0) -> None:
         """Let a row read a turn of the user, a piece a frame from its next step on, as if it had heard the words.
 
-        It has learned to answer words before it learned to hear them. What goes beyond `TOLD` pieces is left out.
+        It has learned to answer words before it learned to hear them.
+
+        Raises:
+            TextError: more than `TOLD` pieces would wait; none of the text is read.
         """
         waiting = state.told_ids[row][state.told_ids[row] > 0].tolist()
         pieces = self.model.tokenizer.encode(" ".join(words_of(text)))
-        told = [*waiting, *(piece + 1 for piece in pieces)][: TOLD - 1]
-        told.append(EOT + 1)
+        told = [*waiting, *(piece + 1 for piece in pieces), EOT + 1]
+        if len(told) > TOLD:
+            room = TOLD - len(waiting) - 1
+            message = f"the text is too long: it has {len(pieces)} pieces, of which {room} can be read now"
+            raise TextError(f"{message}; write less at a time")
         state.told_ids[row] = 0
         state.told_ids[row, : len(told)] = torch.tensor(told)
 

@@ -20,6 +20,7 @@ from duologue.serve.server import Server
 from duologue.serve.sockets import refuse
 
 SOCKETS = ("/v1/realtime", "/v1/live/sessions", "/twilio")
+WATCHED = ("/healthz", "/readyz", "/metrics")
 
 
 def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
@@ -28,9 +29,7 @@ def make_app(server: Server, origins: list[str] | None = None) -> Starlette:
         routes=[
             *page.routes(),
             *Calls().routes(),
-            Route("/healthz", _healthy),
-            Route("/readyz", _ready),
-            Route("/metrics", _metrics),
+            *(Route(path, look) for path, look in zip(WATCHED, (_healthy, _ready, _metrics), strict=True)),
             Route("/v1/models", _models),
             Route("/v1/models/{id:path}", _model),
             Route("/v1/realtime/client_secrets", client_secrets.create, methods=["POST"]),
@@ -108,15 +107,17 @@ def _describe(name: str, server: Server) -> dict[str, Any]:
 
 async def _models(request: Request) -> Response:
     server: Server = request.app.state.server
-    if server.keys.admit(request.headers) is None:
-        return requests.unauthorized(server, request.headers)
+    guest = requests.admit(request)
+    if isinstance(guest, Response):
+        return guest
     return JSONResponse({"object": "list", "data": [_describe(name, server) for name in server.engines]})
 
 
 async def _model(request: Request) -> Response:
     server: Server = request.app.state.server
-    if server.keys.admit(request.headers) is None:
-        return requests.unauthorized(server, request.headers)
+    guest = requests.admit(request)
+    if isinstance(guest, Response):
+        return guest
     name = request.path_params["id"]
     if name not in server.engines:
         message = f"The model '{json.dumps(name)[1:-1]}' does not exist."

@@ -109,7 +109,7 @@ def present(event: dict[str, Any]) -> dict[str, Any]:
     if isinstance(event.get("session"), dict):
         event["session"] = _present_session(event["session"])
     if isinstance(event.get("response"), dict):
-        response = _present_modalities(event["response"])
+        response = _present_length(_present_modalities(event["response"]))
         response.pop("output_audio_format", None)  # it is the session's that counts
         voice = {"voice": response.pop("voice")} if "voice" in response else {}
         event["response"] = {**response, "audio": {"output": voice}}
@@ -127,9 +127,14 @@ def _present_session(session: Mapping[str, Any]) -> dict[str, Any]:
             value = patch.pop(old)
             side = heard if place == "audio.input" else said
             side[name] = {"type": codes.get(str(value), value)} if name == "format" else value
-    if "max_response_output_tokens" in patch:
-        patch["max_output_tokens"] = patch.pop("max_response_output_tokens")
-    return {**patch, "audio": {"input": heard, "output": said}}
+    return {**_present_length(patch), "audio": {"input": heard, "output": said}}
+
+
+def _present_length(settings: Mapping[str, Any]) -> dict[str, Any]:
+    settings = dict(settings)
+    if "max_response_output_tokens" in settings:
+        settings["max_output_tokens"] = settings.pop("max_response_output_tokens")
+    return settings
 
 
 def _present_modalities(settings: Mapping[str, Any]) -> dict[str, Any]:

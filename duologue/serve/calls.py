@@ -18,17 +18,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from duologue.serve import beta
 from duologue.serve.events import SessionConfig
 from duologue.serve.faults import RealtimeError
 from duologue.serve.keys import Guest
 from duologue.serve.limits import LimitError
 from duologue.serve.parsing import read_object, refuse_tools
 from duologue.serve.realtime import Realtime
-from duologue.serve.requests import refuse, unauthorized, worded
+from duologue.serve.requests import LOST, address_of, admit, refuse, unavailable, worded
 from duologue.serve.server import Server
 from duologue.serve.voices import check_voice
 from duologue.systems.engine import EngineFullError
-from duologue.systems.rows import Saved
 
 PATH = "/v1/realtime/calls"
 MODULE = "duologue.serve.webrtc"
@@ -67,9 +67,9 @@ class Calls:
             return refuse(server, 503, "server_draining", "The server is about to stop; connect again.")
         if not server.keys.welcomes(request.headers):
             return refuse(server, 403, "origin_not_allowed", "Pages of this origin may not connect.")
-        guest = server.keys.admit(request.headers)
-        if guest is None:
-            return unauthorized(server, request.headers)
+        guest = admit(request)
+        if isinstance(guest, Response):
+            return guest
         try:
             webrtc = await asyncio.to_thread(importlib.import_module, MODULE)
         except ModuleNotFoundError:
@@ -78,19 +78,28 @@ class Calls:
             )
         with contextlib.ExitStack() as stack:
             try:
-                address = request.client.host if request.client else ""
-                server.traffic.count(guest.key, address)
-                stack.enter_context(server.places.hold(guest.key, address))
+                address = address_of(request)
                 offer, settings = await _read(request, server.limits.depth)
-                realtime, saved = await _resumed(request, guest) or (_session(request, guest, settings), None)
+                earlier = beta.is_asked(request.headers, ())
+                settings = beta.present({"session": settings})["session"] if earlier else settings
+                resumed = await server.resume(request.query_params.get("resume", ""), guest.key)
+                try:
+                    stack.enter_context(server.places.hold(guest.key, address))
+                except LimitError:
+                    if resumed:
+                        server.keep(*resumed, guest.key)
+                    raise
+                realtime, saved = resumed or (_session(request, guest, settings), None)
                 realtime.place = lambda: server.places.hold(guest.key, address)
-                call = webrtc.Call(realtime, server, guest.key, address, saved)
+                call = webrtc.Call(realtime, server, guest.key, address, saved, earlier)
                 answer = await call.answer(offer, request.scope["server"][0])
                 return self._begin(server, call, answer, stack)
             except LimitError as limit:
                 return refuse(server, 429, "rate_limit_exceeded", str(limit))
             except EngineFullError as full:
                 return refuse(server, 503, "server_full", str(full))
+            except LOST as lost:
+                return unavailable(server, lost)
             except webrtc.OfferError as wrong_offer:
                 return refuse(server, 400, "invalid_offer", str(wrong_offer))
             except RealtimeError as refusal:
@@ -112,19 +121,14 @@ class Calls:
 
     async def hang_up(self, request: Request) -> Response:
         server: Server = request.app.state.server
-        guest = server.keys.admit(request.headers)
-        if guest is None:
-            return unauthorized(server, request.headers)
+        guest = admit(request)
+        if isinstance(guest, Response):
+            return guest
         found = self._calls.get(request.path_params["id"])
         if found is None or found[0].guest != guest.key:
             return refuse(server, 404, "call_not_found", "There is no such call.")
         found[0].end("hung up")
         return Response(status_code=200)
-
-
-async def _resumed(request: Request, guest: Guest) -> tuple[Realtime, Saved] | None:
-    server: Server = request.app.state.server
-    return await server.resume(request.query_params.get("resume", ""), guest.key)
 
 
 def _session(request: Request, guest: Guest, settings: dict[str, Any]) -> Realtime:

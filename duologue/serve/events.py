@@ -1,7 +1,8 @@
 """The messages of the OpenAI Realtime API: what a client may send, typed.
 
 Fields that no system here can follow (instructions, say) are taken and kept, as clients send them always; fields that
-are unknown are left out. https://platform.openai.com/docs/api-reference/realtime
+are unknown are left out. Lists are read up to the first thing that is wrong in them, as nothing else is told.
+https://platform.openai.com/docs/api-reference/realtime
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from duologue.serve.faults import checked, refuse_earlier
 from duologue.serve.sound import Format
 
 Modality = Literal["text", "audio"]
+MOST_PARTS = 256  # of an item
+MOST_INPUT = 1000  # items that a response is given
+MOST_TOOLS = 128
 
 EARLIER = {
     "modalities": "output_modalities",
@@ -27,7 +31,9 @@ EARLIER = {
     "max_response_output_tokens": "max_output_tokens",
 }
 """Settings of a session by their names in the beta, and where they are now."""
-EARLIER_RESPONSE = {name: EARLIER[name] for name in ("modalities", "voice", "output_audio_format")}
+EARLIER_RESPONSE = {
+    name: EARLIER[name] for name in ("modalities", "voice", "output_audio_format", "max_response_output_tokens")
+}
 """The same of a response."""
 
 
@@ -120,16 +126,16 @@ class SessionConfig(_Lenient):
 
     type: Literal["realtime"] = "realtime"
     model: str | None = None
-    output_modalities: list[Modality] = Field(default=["audio"], min_length=1, max_length=2)
+    output_modalities: list[Modality] = Field(default=["audio"], min_length=1, max_length=2, fail_fast=True)
     audio: Audio = Field(default_factory=Audio)
     instructions: str = ""
-    tools: list[Function] = []
+    tools: list[Function] = Field(default=[], max_length=MOST_TOOLS, fail_fast=True)
     tool_choice: Literal["auto", "none"] = "auto"
     max_output_tokens: Annotated[int, Field(ge=1)] | Literal["inf"] = "inf"
     tracing: Any = None
     truncation: Any = "auto"
     prompt: Any = None
-    include: list[str] | None = None
+    include: list[str] | None = Field(default=None, max_length=16, fail_fast=True)
 
     def changed(self, patch: dict[str, Any]) -> SessionConfig:
         """With what a `session.update` names; a `null` says off.
@@ -181,7 +187,7 @@ class ItemParam(_Lenient):
     ] = "message"
     id: str | None = Field(default=None, min_length=1, max_length=64)
     role: Literal["user", "assistant", "system"] = "user"
-    content: list[Content] = []
+    content: list[Content] = Field(default=[], max_length=MOST_PARTS, fail_fast=True)
     call_id: str | None = Field(default=None, max_length=512)
     output: str | None = None
 
@@ -198,12 +204,12 @@ class ResponseParams(_Lenient):
     """Settings of one response."""
 
     conversation: Literal["auto", "none"] = "auto"
-    input: list[ItemParam] | None = None
+    input: list[ItemParam] | None = Field(default=None, max_length=MOST_INPUT, fail_fast=True)
     metadata: dict[str, str] | None = None
-    output_modalities: list[Modality] | None = Field(default=None, min_length=1)
+    output_modalities: list[Modality] | None = Field(default=None, min_length=1, max_length=2, fail_fast=True)
     audio: _ResponseAudio = _ResponseAudio()
     instructions: str | None = None
-    tools: list[dict[str, Any]] = []
+    tools: list[dict[str, Any]] = Field(default=[], max_length=MOST_TOOLS, fail_fast=True)
     tool_choice: str | dict[str, Any] | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | Literal["inf"] | None = None
 

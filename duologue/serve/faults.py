@@ -14,6 +14,7 @@ from duologue.serve.limits import LimitError
 T = TypeVar("T")
 
 SHOWN = 64  # characters of a wrong value that are shown
+MANY = 100  # wrong values of one message, from which on none of them is named: to word them all takes long
 _KINDS: dict[type, str] = {
     type(None): "null",
     bool: "a boolean",
@@ -71,6 +72,8 @@ def checked(validate: Callable[[Any], T], value: Any, where: str = "") -> T:
     try:
         return validate(value)
     except ValidationError as error:
+        if (count := error.error_count()) > MANY:
+            raise RealtimeError(f"{count} values are wrong.", "invalid_value", where or None) from None
         raise _worded(error.errors(include_url=False)[0], value, where) from None
 
 
@@ -112,6 +115,13 @@ def _worded(fault: ErrorDetails, value: Any, where: str) -> RealtimeError:
         return RealtimeError(message, "invalid_type", param)
     if kind == "too_short" and not given:
         return RealtimeError(f"Invalid '{param}': empty array.", "empty_array", param)
+    if kind == "too_long" and isinstance(given, list):
+        most = context["max_length"]
+        message = (
+            f"Invalid '{param}': array too long. "
+            f"Expected an array with maximum length {most}, but got an array with length {len(given)} instead."
+        )
+        return RealtimeError(message, "array_above_max_length", param)
     if kind == "string_too_long":
         return too_long(len(given), context["max_length"], param)
     return RealtimeError(f"Invalid value for '{param}': {fault['msg']}.", "invalid_value", param)

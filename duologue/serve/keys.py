@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,6 @@ VARIABLE = "DUOLOGUE_API_KEYS"
 PROTOCOL = "realtime"
 KEY_PROTOCOL = "openai-insecure-api-key."
 MOST_SECRETS = 10_000
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def given_keys(options: Sequence[str] = ()) -> list[str]:
@@ -60,6 +60,7 @@ class Keys:
         self._secrets: dict[bytes, _Secret] = {}
         self._limits = limits
         self._origins = frozenset(origins)
+        self.private = False  # the server binds to loopback: no page of another name is its own
 
     @property
     def open(self) -> bool:
@@ -93,13 +94,29 @@ class Keys:
         return value, expires
 
     def welcomes(self, headers: Mapping[str, str]) -> bool:
-        """Whether a page of this origin may connect: one on the list, our own, or on loopback any of loopback."""
+        """Whether a page of this origin may connect: one on the list, our own, or on loopback any of loopback.
+
+        Where there are no keys and only this machine is to reach the server, a page is not our own because the names
+        are equal: whoever owns a name can let it point to loopback once a browser has the page (DNS rebinding).
+        """
         origin = headers.get("origin")
         if origin is None or origin in self._origins or "*" in self._origins:
             return True  # only browsers say where they come from, and only they can be made to come by others
-        host = urlsplit(f"//{headers.get('host', '')}")
-        page = urlsplit(origin)
-        return page.netloc == host.netloc or (page.hostname in LOOPBACK and host.hostname in LOOPBACK)
+        try:
+            host, page = urlsplit(f"//{headers.get('host', '')}"), urlsplit(origin)
+        except ValueError:  # brackets around no address
+            return False
+        if is_loopback(page.hostname) and is_loopback(host.hostname):
+            return True
+        return page.netloc == host.netloc and not (self.open and self.private)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether only this machine can be meant."""
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def why_unknown(headers: Mapping[str, str], protocols: Sequence[str] = ()) -> str:

@@ -29,7 +29,7 @@ class Limits(BaseModel):
     messages_at_once: int = Field(default=2000, ge=1)
     messages_per_key: float = Field(default=2400, gt=0)  # a second, and requests, over all connections of a key
     messages_per_address: float = Field(default=2400, gt=0)
-    message_bytes: int = Field(default=4 << 20, ge=1 << 10)
+    message_bytes: int = Field(default=4 << 20, ge=1 << 10)  # of sound in base64 more than `audio_at_once`
     depth: int = Field(default=24, ge=4, le=256)  # of nested JSON; deeper, and reading it may end the stack
     audio_rate: float = Field(default=8, gt=0)  # times real time
     audio_at_once: float = Field(default=60, gt=0)
@@ -48,6 +48,7 @@ class Limits(BaseModel):
 
 
 BURST = 10.0  # seconds whose messages a key or an address may send at once
+PIECE = 16 << 10  # bytes; a longer message counts as so many as there are pieces of this in it
 REMEMBERED = 4096  # keys and addresses whose messages are counted, before those that have been quiet are forgotten
 
 
@@ -79,25 +80,30 @@ class Bucket:
 
 
 class Traffic:
-    """Counts the messages of each key and each address, on whatever connections they come."""
+    """Counts the messages of each key and each address, on whatever connections they come.
+
+    Sound never comes to this limit: eight times real time is 30 pieces a second.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._rates = {"key": limits.messages_per_key, "address": limits.messages_per_address}
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
-    def count(self, key: str, address: str) -> None:
-        """A message or a request came.
+    def count(self, key: str | None, address: str, size: int = 0) -> None:
+        """A message of so many bytes, a request or a handshake came; without a `key` it counts for the address alone.
 
         Raises:
             LimitError: there are too many.
         """
         for kind, name in (("key", key), ("address", address)):
+            if name is None:
+                continue
             bucket = self._buckets.get((kind, name))
             if bucket is None:
                 if len(self._buckets) >= REMEMBERED:
                     self._buckets = {whose: kept for whose, kept in self._buckets.items() if not kept.full}
                 bucket = self._buckets[kind, name] = Bucket(self._rates[kind], BURST * self._rates[kind])
-            if not bucket.take():
+            if not bucket.take(min(1 + size // PIECE, bucket.burst)):
                 raise LimitError(f"Too many messages from this {kind}; slow down.")
 
 

@@ -7,6 +7,7 @@ message means, what is told of a conversation, and how to say goodbye.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -20,6 +21,17 @@ from duologue.serve.session import Broken, Moment, ReplySound, Session
 from duologue.serve.sockets import BROKEN, FULL, ClosingError, Connection
 from duologue.serve.sound import Format
 from duologue.systems.engine import EngineFullError
+from duologue.systems.rows import Saved
+
+
+class Ear:
+    """Takes what happens in a conversation to the connection that it has now."""
+
+    def __init__(self) -> None:
+        self.follow: Callable[[Moment], None] = lambda moment: None
+
+    def __call__(self, moment: Moment) -> None:
+        self.follow(moment)
 
 
 class Line(Connection):
@@ -27,11 +39,13 @@ class Line(Connection):
 
     Attributes:
         session: the conversation, once the client has begun it.
+        ear: what listens to it, and goes on to where it is resumed.
     """
 
     def __init__(self, websocket: WebSocket, guest: Guest, kind: str) -> None:
         super().__init__(websocket, guest, new_id(kind))
         self.session: Session | None = None
+        self.ear = Ear()
         self._intake = Intake(self.server.limits)
 
     @abstractmethod
@@ -47,7 +61,7 @@ class Line(Connection):
         """Tell the client what `fail` is to tell; raises what it does."""
 
     async def open(self) -> None:
-        """The client begins the conversation, by a message."""
+        """Nothing: the client begins the conversation, by a message."""
 
     async def take(self, message: dict[str, Any]) -> None:
         self._intake.count()
@@ -69,16 +83,24 @@ class Line(Connection):
         Raises:
             RealtimeError: no slot is free.
         """
-        engine = self.server.engine(model)
-        session = Session(engine, self._hear_moment)
+        session = Session(self.server.engine(model), self.ear)
+        await self.go_on(session, format)
+        return session
+
+    async def go_on(self, session: Session, format: Format, saved: Saved | None = None) -> None:
+        """Open a conversation here, or go on with one that was saved, to which `ear` listens.
+
+        Raises:
+            RealtimeError: no slot is free.
+        """
         try:
-            await session.open()
+            await session.open(saved=saved)
         except EngineFullError as error:
             raise RealtimeError(str(error), "server_full", type="server_error") from error
         session.set_formats(format, format)
-        self.session, self._format = session, format
-        log("opened", session=self.id, model=engine.card.name, key=self.guest.key)
-        return session
+        self.session, self._format, self.ear.follow = session, format, self._hear_moment
+        resumed = saved is not None
+        log("opened", session=self.id, model=session.engine.card.name, key=self.guest.key, resumed=resumed)
 
     async def hear(self, audio: str, param: str, silent: bool = False) -> None:
         """Sound of the client in base64; with `silent` only its length counts.

@@ -1,12 +1,14 @@
 """The OpenAI Live API on `/v1/live/sessions`: the protocol of a model that hears and speaks at the same time.
 
 There are no turns in it and no responses: the user's sound goes in without end, the reply's sound and the words of both
-come out as they come. The model never delegates work: what would need that is refused in clear words.
+come out as they come. The model never delegates work: what would need that is refused in clear words. A session whose
+connection was lost goes on with `?resume=live_…`, which is answered with `session.started`.
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -14,7 +16,7 @@ from starlette.websockets import WebSocket
 from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.items import new_id
 from duologue.serve.keys import Guest
-from duologue.serve.line import Line
+from duologue.serve.line import Ear, Line
 from duologue.serve.live_events import (
     CLIENT_EVENT,
     Append,
@@ -30,29 +32,91 @@ from duologue.serve.live_events import (
     format_of,
 )
 from duologue.serve.parsing import refuse_tools
+from duologue.serve.server import Server
 from duologue.serve.session import Broken, Moment, ReplyEnded, ReplySound, ReplyStarted, ReplyWord, Session, UserWord
-from duologue.serve.sockets import AWAY, RESTART, ClosingError, admitted
+from duologue.serve.sockets import AWAY, LOST, RESTART, RESUMED, ClosingError, admitted
 from duologue.serve.voices import check_voice, voice_of
+from duologue.systems.rows import Saved
 
 CLOSED = 1000
 _REASONS = {CLOSED: "close_requested", AWAY: "expired", RESTART: "remote_hangup"}
 
 
 async def sessions(websocket: WebSocket) -> None:
-    """`/v1/live/sessions`: one session."""
-    async with admitted(websocket, "live") as guest:
+    """`/v1/live/sessions`: one session, and `?resume=live_…` to go on with one whose connection was lost."""
+    server: Server = websocket.app.state.server
+    resumed: tuple[_Kept, Saved] | None = None
+
+    async def come_back(guest: Guest) -> Callable[[], None]:
+        """Before there is a place, since the connection that was lost holds one until then."""
+        nonlocal resumed
+        found = resumed = await server.resume_as(_Kept, websocket.query_params.get("resume", ""), guest.key)
+        return lambda: None if found is None else server.keep(*found, guest.key)
+
+    async with admitted(websocket, "live", before=come_back) as guest:
         if guest is not None:
-            await Live(websocket, guest).run()
+            await Live(websocket, guest, resumed).run()
+
+
+class _Kept:
+    """What of a session outlives its connection."""
+
+    def __init__(self, id: str, expires: float, session: Session, ear: Ear, config: SessionConfig) -> None:
+        self.id, self.expires, self.session, self.ear, self.config = id, expires, session, ear, config
+        self.muted = False
+        self.words = {"input": 0, "output": 0}  # told so far
+
+    async def park(self) -> Saved:
+        """Leave the slot.
+
+        Raises:
+            SlotLostError: the conversation has ended.
+        """
+        return await self.session.park()
 
 
 class Live(Line):
     """One session, from `session.start` to `session.closed`."""
 
-    def __init__(self, websocket: WebSocket, guest: Guest) -> None:
+    def __init__(self, websocket: WebSocket, guest: Guest, resumed: tuple[_Kept, Saved] | None) -> None:
         super().__init__(websocket, guest, "live")
-        self._config: SessionConfig
-        self._muted = False
-        self._words = {"input": 0, "output": 0}  # told so far
+        self._kept: _Kept
+        self._saved: Saved | None = None
+        self._let_go: Callable[[], None] = lambda: None
+        if resumed is not None:
+            self._kept, self._saved = resumed
+            self.id, self.expires, self.ear = self._kept.id, self._kept.expires, self._kept.ear
+
+    async def open(self) -> None:
+        """Go on, where there is a conversation to go on with; else the client begins one."""
+        if self._saved is None:
+            return
+        self._hold()
+        try:
+            await self.go_on(self._kept.session, format_of(self._kept.config.audio.format), self._saved)
+        except RealtimeError as error:
+            self.fail(error, {})
+        self._saved = None
+        self._tell("session.started", session=self._wire())
+
+    def _hold(self) -> None:
+        elsewhere = ClosingError(RESUMED, "resumed on another connection")
+        self._let_go = self.server.hold(self.id, self.guest.key, lambda: self.end(elsewhere))
+
+    async def release(self, code: int) -> None:
+        """A conversation whose connection was lost is kept for a while, and one that found no slot to go on in."""
+        server, key = self.server, self.guest.key
+        keep = server.limits.resume > 0 and not server.closing.is_set()
+        try:
+            if keep and self.session is not None and self.session.held and code in (*LOST, RESUMED):
+                await server.park(self._kept, key)
+            elif keep and self._saved is not None:
+                server.keep(self._kept, self._saved, key)
+            else:
+                await super().release(code)
+        finally:
+            self.websocket.state.place.close()  # for whoever waits to take it over
+            self._let_go()
 
     async def obey(self, message: dict[str, Any]) -> None:
         event: ClientEvent = checked(CLIENT_EVENT.validate_python, message)
@@ -67,9 +131,9 @@ class Live(Line):
     async def _do(self, event: ClientEvent, session: Session, cause: dict[str, str]) -> None:
         match event:
             case AudioAppend():
-                await self.hear(event.audio, "audio", silent=self._muted)
+                await self.hear(event.audio, "audio", silent=self._kept.muted)
             case AudioMute():
-                self._muted = event.type.endswith(".mute")
+                self._kept.muted = event.type.endswith(".mute")
                 self._tell(f"{event.type}d", **cause)
             case SessionUpdate():
                 self._update(event.session)
@@ -98,13 +162,14 @@ class Live(Line):
         config.model = card.name
         config.audio.output.voice = voice_of(card)
         config.delegation = config.delegation or {"type": "client"}
-        self._config = config
+        self._kept = _Kept(self.id, self.expires, session, self.ear, config)
+        self._hold()
         self._tell("session.started", session=self._wire(), **cause)
 
     def _update(self, change: SessionChange) -> None:
         _check(change)
         for name in change.model_fields_set:
-            setattr(self._config, name, getattr(change, name))
+            setattr(self._kept.config, name, getattr(change, name))
 
     async def _append(self, event: Append, session: Session) -> None:
         """Instructions and thoughts are kept like those of the start; what is to be said no system can be told."""
@@ -146,8 +211,9 @@ class Live(Line):
         now, frame = self._now(), 0.0
         if self.session is not None:
             frame = self.session.engine.frame_seconds
-        delta = f" {word}" if self._words[side] else word
-        self._words[side] += 1
+        words = self._kept.words
+        delta = f" {word}" if words[side] else word
+        words[side] += 1
         start = max(0, now - round(1000 * frame))
         self._tell(f"session.{side}_transcript.delta", delta=delta, start_ms=start, end_ms=now)
 
@@ -160,7 +226,7 @@ class Live(Line):
         return {"seconds": 0.0 if session is None else session.heard_frames * session.engine.frame_seconds}
 
     def _wire(self) -> dict[str, Any]:
-        config = self._config.model_dump(exclude_none=True)
+        config = self._kept.config.model_dump(exclude_none=True)
         return {"id": self.id, "expires_at": int(self.expires), "status": "active", **config}
 
     def _tell(self, kind: str, **fields: Any) -> None:

@@ -1,4 +1,7 @@
-"""The page at `/`: talk with a model in a browser. Its files lie in `web/` and go out as they are."""
+"""The page at `/`: talk with a model in a browser. Its files lie in `web/` and go out as they are.
+
+A browser does not tell a page why a WebSocket was refused, so there is a door to knock at: `/web/door`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from duologue.serve.requests import guarded
+from duologue.serve.server import Server
 
 FOLDER = Path(__file__).parent / "web"
 TYPES = {
@@ -33,9 +39,16 @@ HEADERS = {
 
 
 def routes() -> list[Route]:
-    """A route for each file; nothing else can be asked for."""
+    """A route for each file, and the door; nothing else can be asked for."""
     files = sorted(path for path in FOLDER.iterdir() if path.suffix in TYPES)
-    return [Route("/" if path.name == "index.html" else f"/web/{path.name}", _endpoint(path)) for path in files]
+    pages = [Route("/" if path.name == "index.html" else f"/web/{path.name}", _endpoint(path)) for path in files]
+    return [*pages, Route("/web/door", _knock, methods=["POST"])]
+
+
+@guarded
+async def _knock(request: Request, server: Server) -> Response:
+    """Whether a session would be let in now: it has the same doors, and here a page can read what they say."""
+    return Response(status_code=204)
 
 
 def _endpoint(path: Path) -> Callable[[Request], Awaitable[Response]]:

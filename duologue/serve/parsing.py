@@ -13,22 +13,29 @@ from duologue.serve.faults import RealtimeError, checked, refuse_earlier, too_lo
 from duologue.serve.limits import Limits
 from duologue.systems.base import SystemCard
 
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
-_STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
+MOST = {"[": 4_000, "{": 4_000, ",": 20_000, '"': 80_000}
+"""How often these may be in one message, in texts and between them: several times what there is in the settings of a
+session with 128 functions, and few enough that all sessions, which share one thread, never wait long for one message.
+Sound is one string."""
+MOST_DIGITS = 400
+"""Of an integer. What has more is no number of any field, and thousands of digits take long to read."""
+_REST = re.compile(r"[^\[\]{}]+")
 
 
 def read_object(text: str | bytes, depth: int, what: str, param: str | None = None) -> dict[str, Any]:
     """A JSON object that is not nested deeper than `depth`; `what` it is, for the error.
 
     Raises:
-        RealtimeError: it is none.
+        RealtimeError: it is none, or has more parts than `MOST`.
     """
     try:
         text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        for mark, most in MOST.items():
+            if text.count(mark) > most:
+                raise RealtimeError(f"{what} has too many parts: more than {most} times {mark}.", "invalid_json", param)
         if depth_of(text, depth) > depth:
             raise RealtimeError(f"{what} is nested deeper than {depth}.", "invalid_json", param)
-        value = json.loads(text)
+        value = _DECODER.decode(text)
     except ValueError:
         raise RealtimeError(f"{what} is not JSON.", "invalid_json", param) from None
     if not isinstance(value, dict):
@@ -40,18 +47,19 @@ def depth_of(text: str, enough: int | None = None) -> int:
     """How deep a JSON text is nested; where `enough` is given, some number on the same side of it.
 
     It is found before the text is read, as the parser goes down the stack: whatever runs by chance at the bottom of it,
-    the finalizers of a garbage collection say, has no stack left.
+    the finalizers of a garbage collection say, has no stack left. Of a text that is no JSON it is how deep the parser
+    goes at most.
     """
     brackets = text.count("[") + text.count("{")
     if brackets <= (enough or 0):
         return brackets
-    depth = deepest = 0
-    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
-        depth += _STEPS[bracket[0]]
-        deepest = max(deepest, depth)
-        if enough is not None and deepest > enough:  # a text of brackets alone would take its time
-            break
-    return deepest
+    between = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]  # the strings
+    left = _REST.sub("", "".join(between)).replace("{", "[").replace("}", "]")
+    depth = 0
+    while "[]" in left and (enough is None or depth <= enough):
+        left = left.replace("[]", "")  # the innermost of all
+        depth += 1
+    return depth + left.count("[")
 
 
 def read_message(text: object, limits: Limits) -> dict[str, Any]:
@@ -76,6 +84,15 @@ def parse(message: dict[str, Any]) -> ClientEvent:
     if isinstance(response := message.get("response"), dict):
         refuse_earlier(response, EARLIER_RESPONSE, "response")
     return checked(CLIENT_EVENT.validate_python, message)
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_integer)
 
 
 def sound_of(text: str, param: str) -> bytes:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
-from duologue.serve.apart import answer_apart
+from duologue.errors import TextError
+from duologue.serve.apart import answer_apart, asked_of, asked_with
 from duologue.serve.asked import turns_of
 from duologue.serve.events import (
     BufferAppend,
@@ -29,13 +30,14 @@ from duologue.serve.events import (
     format_of,
 )
 from duologue.serve.faults import RealtimeError, over_limit
+from duologue.serve.given import Given
 from duologue.serve.hearing import Hearing
 from duologue.serve.intake import Intake
 from duologue.serve.items import Item, Items, new_id
 from duologue.serve.limits import LimitError, Limits
 from duologue.serve.metrics import Metrics
 from duologue.serve.parsing import check_texts, parse, refuse_tools, sounds_of
-from duologue.serve.responses import Response, Status, carry, usage_of
+from duologue.serve.responses import TOO_LONG, TOO_MUCH, Response, Status, carry, usage_of
 from duologue.serve.session import (
     Broken,
     Called,
@@ -87,6 +89,7 @@ class Realtime:
         self._intake = Intake(limits)
         self._session = Session(engine, self._follow)
         self._items = Items(limits.items, limits.item_bytes)
+        self._given = Given(self._items)
         self._conversation = new_id("conv")
         self._hearing = Hearing(
             self._session, self._emit, self._commit, lambda: self.config.audio.input.transcription is not None
@@ -96,7 +99,9 @@ class Realtime:
         self._charged = (0, 0)  # frames heard and said that usage was told of
         self._read = 0  # words read since then
         self._called: set[str] = set()  # ids of calls of functions whose results are still to come
-        self._given = False  # results of calls that no reply knows of
+        self._results = False  # of calls, that no reply knows of
+        self._withheld = False  # functions, from the response that is made
+        self._offers: set[asyncio.Task[None]] = set()  # that give them back
 
     # Its life.
 
@@ -229,7 +234,7 @@ class Realtime:
 
     async def _offer(self) -> None:
         """Let the system call the functions that the settings name."""
-        if self._engine.card.calls:
+        if self._engine.card.calls and self._session.held:
             tools = self.config.tools if self.config.tool_choice == "auto" else []
             await self._session.offer([tool.model_dump(exclude={"type"}) for tool in tools])
 
@@ -248,16 +253,21 @@ class Realtime:
             return
         item = Item(given.role, [part.model_dump(exclude_none=True, exclude={"audio"}) for part in given.content])
         item.id = given.id or item.id
-        sounds = sounds_of(given)
-        self._items.check(item, event.previous_item_id)
+        sounds, texts = sounds_of(given), []
         if given.role == "user":
-            self._intake.weigh(sounds, format_of(self.config.audio.input.format), "item.content")
-            for part in given.content:
-                if part.type == "input_text":
-                    await self._give_text(part.text or "")
-            for sound in sounds:
-                self._session.insert(sound)
+            texts = [part.text for part in given.content if part.type == "input_text" and part.text]
+            if texts and not await self._session.reads():
+                message = f"{self._engine.card.name} hears speech and takes no text; send the user's turn as audio."
+                raise RealtimeError(message, "text_input_not_supported", "item.content")
+        self._items.check(item, event.previous_item_id)
+        format = format_of(self.config.audio.input.format)
+        if given.role == "user":
+            self._intake.weigh(sounds, format, "item.content")
+            if self._given.seconds + sum(map(format.seconds, sounds)) > self._limits.buffer:
+                message = f"More than {self._limits.buffer:g} s of audio would wait for a response to be created."
+                raise RealtimeError(message, "input_audio_buffer_full", "item.content")
         self._add(item, event.previous_item_id)
+        self._given.add(item, texts, [(sound, format) for sound in sounds])
 
     async def _take_result(self, given: ItemParam, after: str | None) -> None:
         """What a call came to: the next reply knows it, whatever that is a reply to."""
@@ -269,17 +279,8 @@ class Realtime:
         item.id = given.id or item.id
         self._add(item, after)
         self._called.remove(given.call_id)
-        self._given = True
+        self._results = True
         await self._session.give({given.call_id: fields["output"]})
-
-    async def _give_text(self, text: str) -> None:
-        if not await self._session.read(text):
-            raise RealtimeError(
-                f"{self._engine.card.name} hears speech and takes no text; send the user's turn as audio.",
-                "text_input_not_supported",
-                "item.content",
-            )
-        self._read += len(text.split())
 
     def _add(self, item: Item, after: str | None = None) -> None:
         previous = self._items.add(item, after)
@@ -307,16 +308,17 @@ class Realtime:
         refuse_tools(params.tools, "response.tools", self._engine.card)
         for name, wrong in (
             ("tools", bool(params.tools)),
-            ("tool_choice", params.tool_choice not in (None, self.config.tool_choice)),
+            ("tool_choice", params.tool_choice not in (None, "none", self.config.tool_choice)),
         ):
             if wrong:
                 message = f"Functions are offered to the whole session: set session.{name} instead."
                 raise RealtimeError(message, "invalid_value", f"response.{name}")
         check_voice(params.audio.output.voice, self._engine.card, "response.audio.output.voice")
         if params.conversation == "none":
-            self._create_apart(params)
+            await self._create_apart(params)
             return
         if self._response is not None:
+            self._given.want()
             raise RealtimeError(
                 f"Conversation already has an active response in progress: {self._response.id}. "
                 "Wait until the response is finished before creating a new one.",
@@ -329,37 +331,47 @@ class Realtime:
                 "response.input",
             )
         self._respond(params)
-        if self._given:
-            self._given = False
-            await self._session.go_on()
+        if params.tool_choice == "none" and self.config.tools and self.config.tool_choice == "auto":
+            self._withheld = True
+            await self._session.offer([])
+        await self._hand_over()
         self._session.answer()
 
-    def _create_apart(self, params: ResponseParams) -> None:
-        """A response out of band: a conversation of its own that hears and reads the input and nothing else."""
-        given = params.input or []
-        for index, item in enumerate(given):
+    async def _hand_over(self) -> None:
+        """Let the system know what there is to answer that it has not heard by itself."""
+        turn = self._given.take()
+        if turn.texts:
+            try:
+                await self._session.read(turn.text)
+            except TextError as error:
+                self._finish("failed", TOO_LONG)
+                message = f"{self._engine.card.name} cannot read the items that were to be answered: {error}."
+                raise RealtimeError(message, "string_above_max_length", "item.content") from error
+            self._read += len(turn.text.split())
+        elif self._results:
+            await self._session.go_on()
+        self._results = False
+        for sound, format in turn.sounds:
+            self._session.insert(sound, format)
+
+    async def _create_apart(self, params: ResponseParams) -> None:
+        """A response out of band, to input of its own or to the conversation so far."""
+        for index, item in enumerate(params.input or []):
             check_texts(item, self._limits.text, f"response.input[{index}]")
-        sounds = [sound for item in given for sound in sounds_of(item)]
-        parts = [part for item in given if item.role == "user" for part in item.content]
-        texts = [part.text for part in parts if part.type == "input_text" and part.text]
-        if not sounds and not texts:
-            raise RealtimeError(
-                "A response out of band needs input of the user: the sound of earlier items is not kept.",
-                "invalid_value",
-                "response.input",
-            )
         audio = self.config.audio
-        inward, outward = format_of(audio.input.format), format_of(audio.output.format)
-        self._intake.weigh(sounds, inward, "response.input")
+        if params.input is not None:
+            asked = asked_with(params.input, audio)
+            sounds = [sound for sound, _ in asked.turn.sounds]
+            self._intake.weigh(sounds, format_of(audio.input.format), "response.input")
+        else:
+            asked = await asked_of(self._session, self._given.peek(), self._items, params.instructions)
         with ExitStack() as stack:
             try:
                 stack.enter_context(self.place())
             except LimitError as limit:
                 raise over_limit(limit) from limit
             response = Response(self._send, self.config, params, None, None)
-            task = asyncio.create_task(
-                answer_apart(self._engine, response, texts, sounds, inward, outward, self._limits.buffer)
-            )
+            task = asyncio.create_task(answer_apart(self._engine, response, asked, audio, self._limits.buffer))
             self._apart[response.id] = task
             stack.callback(self._apart.pop, response.id)
             held = stack.pop_all()
@@ -372,6 +384,16 @@ class Realtime:
         if self._response is None or response_id not in (None, self._response.id):
             raise RealtimeError("Cancellation failed: no active response found", "response_cancel_not_active")
         self._give_up("client_cancelled")
+
+    def silence(self, response_id: str | None) -> None:
+        """Let no more come of the response that is made, nor of this one, if it is out of band."""
+        if response_id in self._apart:
+            self._apart[response_id].cancel()
+        self._give_up("client_cancelled")
+
+    def holds(self, item_id: str) -> bool:
+        """Whether an item is part of the conversation."""
+        return item_id in self._items
 
     def _give_up(self, reason: str, status: Status = "cancelled") -> None:
         if self._response is not None:
@@ -386,29 +408,30 @@ class Realtime:
                 self._hearing.start(moment)
             case UserStopped():
                 if self._hearing.stop(moment) and moment.answer and self._response is None:
-                    self._respond(ResponseParams())
+                    self._respond_unasked()
                 if self._session.owned:
                     self._hearing.settle()  # the system hears the words before it judges the turn over
             case UserIdle():
                 self._hearing.idle(moment)
                 if self._response is None:
-                    self._respond(ResponseParams())
+                    self._respond_unasked()
             case UserWord():
                 self._hearing.word(moment.word)
             case ReplyStarted():
-                self._given = False
+                self._results = False
                 self._hearing.settle()
-                response = self._response or self._respond(ResponseParams())
+                response = self._response or self._respond_unasked()
                 response.begin()
             case ReplyWord() | ReplySound() if self._response is not None:
                 carry(self._response, moment, format_of(self.config.audio.output.format))
                 if isinstance(moment, ReplySound):
                     self._metrics.measure(moment)
-                self._hold_to_length(self._response)
+                if self._response.exceeds(self._engine.frame_seconds):
+                    self._give_up(TOO_MUCH["reason"], "incomplete")
             case Called():
                 self._hearing.settle()
                 self._called.add(moment.id)
-                response = self._response or self._respond(ResponseParams())
+                response = self._response or self._respond_unasked()
                 response.call(moment)
             case ReplyEnded():
                 if moment.cut:
@@ -427,12 +450,10 @@ class Realtime:
                 self._finish("failed", {"error": {"type": "server_error", "code": "server_error"}})
                 self.broken()
 
-    def _hold_to_length(self, response: Response) -> None:
-        if (
-            isinstance(response.most, int)
-            and response.words + response.seconds / self._engine.frame_seconds > response.most
-        ):
-            self._give_up("max_output_tokens", "incomplete")
+    def _respond_unasked(self) -> Response:
+        """The system, or the voice detector, has a reply made."""
+        self._given.pass_by()
+        return self._respond(ResponseParams())
 
     def _respond(self, params: ResponseParams) -> Response:
         self._response = Response(self._send, self.config, params, self._items, self._conversation)
@@ -455,6 +476,11 @@ class Realtime:
         response, self._response = self._response, None
         if response is None:
             return
+        if self._withheld:
+            self._withheld = False
+            offer = asyncio.ensure_future(self._offer())
+            self._offers.add(offer)
+            offer.add_done_callback(self._offers.discard)
         heard, said = self._session.heard_frames, self._session.said_frames
         usage = usage_of(heard - self._charged[0], said - self._charged[1], response.words, self._read)
         self._charged, self._read = (heard, said), 0

@@ -115,8 +115,9 @@ class Recorder:
         try:
             for path in self.folder.iterdir():
                 if (match := _NAME.fullmatch(path.name)) is not None:
-                    status = path.stat()
-                    files[match[1]].append((path, status.st_mtime, status.st_size))
+                    with suppress(FileNotFoundError):  # another server that records here has deleted or named it
+                        status = path.stat()
+                        files[match[1]].append((path, status.st_mtime, status.st_size))
         except OSError as error:
             log("recording failed", error)
             return
@@ -192,8 +193,8 @@ class Take:
 @dataclass(frozen=True)
 class _Parked:
     saved: Saved
-    name: str
-    part: int
+    name: str | None = None  # a copy's recording is one of its own
+    part: int = 1
 
 
 class _RecordedRows(Rows):
@@ -227,6 +228,9 @@ class _RecordedRows(Rows):
     def hush(self, row: int) -> bool:
         return self._rows.hush(row)
 
+    def reads(self, row: int) -> bool:
+        return self._rows.reads(row)
+
     def read(self, row: int, text: str) -> bool:
         return self._rows.read(row, text)
 
@@ -251,6 +255,10 @@ class _RecordedRows(Rows):
         take = self._takes.pop(row)
         take.end()
         return _Parked(saved, take.name, take.part + 1)
+
+    def copy(self, row: int) -> Saved | None:
+        saved = self._rows.copy(row)
+        return None if saved is None else _Parked(saved)
 
     def restore(self, row: int, saved: Saved) -> None:
         assert isinstance(saved, _Parked)

@@ -19,20 +19,25 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 
-from duologue.errors import ConfigError
+from duologue.errors import ConfigError, ModelError
 from duologue.serve.app import make_app
 from duologue.serve.keys import VARIABLE, Guest, Keys, given_keys
 from duologue.serve.limits import Limits
 from duologue.serve.logs import write_logs
+from duologue.serve.recording import Recorder, Retention
 from duologue.serve.server import Server
+from duologue.serve.twilio import given_token
 
 if TYPE_CHECKING:
     from ray.serve import Application
+
+    from duologue.systems.rows import Rows
 
 BUSY = 0.75  # share of its slots that a replica is to have taken; more, and another is started
 WATCH = 0.5  # seconds between two looks at whether a replica is to end
@@ -51,11 +56,14 @@ class Settings(BaseModel):
     cpus: float = Field(default=1, gt=0)  # of a replica; as many threads as whole ones step its model
     origins: tuple[str, ...] = ()
     keyless: bool = False  # whoever reaches Ray's proxy may come in
+    record: Path | None = None  # a folder on each machine, in which its replicas keep every conversation
+    record_days: float = Field(default=30, ge=0)
+    record_gigabytes: float = Field(default=10, ge=0)  # of that folder
     limits: Limits = Limits()
 
 
 def application(args: Settings | Mapping[str, Any]) -> Application:
-    """The application as Ray Serve runs it; its keys are those of DUOLOGUE_API_KEYS where this is called.
+    """The application as Ray Serve runs it; keys and Twilio's token are those of the environment where this is called.
 
     Raises:
         ConfigError: a setting is unknown or cannot be, there are fewer replicas at most than at least, or no keys.
@@ -91,21 +99,27 @@ def application(args: Settings | Mapping[str, Any]) -> Application:
         request_router_config={"request_router_class": router},
         ray_actor_options={"num_cpus": settings.cpus},
     )
-    return deployment(serve.ingress()(Replica)).bind(settings, keys, secrets.token_bytes(SIGNATURE))
+    return deployment(serve.ingress()(Replica)).bind(settings, keys, secrets.token_bytes(SIGNATURE), given_token())
 
 
 class Replica:
     """One server of the application; Ray makes it, and takes it away."""
 
-    def __init__(self, settings: Settings, keys: Sequence[str], signing: bytes) -> None:
+    def __init__(self, settings: Settings, keys: Sequence[str], signing: bytes, twilio_token: str | None) -> None:
         from duologue.systems.engine import Engine
         from duologue.systems.process import ProcessRows
 
         write_logs()
         limits = settings.limits
         self._rows = ProcessRows(settings.model, settings.slots, max(1, int(settings.cpus)))
-        engine = Engine(self._rows, limits.buffer)
+        self._recording = contextlib.ExitStack()
+        rows: Rows = self._rows
+        if settings.record is not None:
+            retention = Retention(age=86400 * settings.record_days, size=round(1e9 * settings.record_gigabytes))
+            rows = self._recording.enter_context(Recorder(settings.record, retention)).wrap(rows)
+        engine = Engine(rows, limits.buffer)
         self._server = Server({settings.model: engine}, SignedKeys(keys, limits, settings.origins, signing), limits)
+        self._server.twilio_token = twilio_token
         self._origins = list(settings.origins)
         self._watching: asyncio.Task[None] | None = None
 
@@ -114,6 +128,15 @@ class Replica:
         self._server.start()
         self._watching = asyncio.get_running_loop().create_task(self._watch())
         return make_app(self._server, self._origins)
+
+    def check_health(self) -> None:
+        """Ray asks now and then, and replaces a replica that raises: one whose model's process has died.
+
+        Raises:
+            ModelError: it has.
+        """
+        if not self._rows.alive:
+            raise ModelError(f"the process of {self._rows.card.name} has ended")
 
     async def _watch(self) -> None:
         """Let conversations end when Ray has taken the replica out of its lists, which it tells nobody."""
@@ -129,6 +152,7 @@ class Replica:
                 await self._watching
         await asyncio.to_thread(self._server.stop)
         await asyncio.to_thread(self._rows.close_all)
+        await asyncio.to_thread(self._recording.close)
 
 
 def _is_leaving() -> bool:

@@ -26,6 +26,9 @@ from duologue.serve.sound import Format
 
 Emit = Callable[[dict[str, Any]], None]
 Status = Literal["completed", "cancelled", "failed", "incomplete"]
+TOO_MUCH = {"reason": "max_output_tokens"}
+TOO_LONG = {"error": {"type": "invalid_request_error", "code": "string_above_max_length"}}
+"""Details of a status: more is said than may be, more was written than can be read."""
 
 
 class Response:
@@ -56,6 +59,10 @@ class Response:
     @property
     def words(self) -> int:
         return len(self._words)
+
+    def exceeds(self, frame_seconds: float) -> bool:
+        """Whether it has more words, and frames of sound, than it may."""
+        return isinstance(self.most, int) and self.words + self.seconds / frame_seconds > self.most
 
     def begin(self) -> None:
         """The reply begins: there is an item of it."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol, TypeVar
 
 from duologue.serve.keys import Keys
 from duologue.serve.limits import Limits, Places, Traffic
@@ -21,6 +22,23 @@ from duologue.systems.rows import Saved
 TOO_LATE = 0.05  # share of late frames from which the server is not ready for more
 
 
+class Resumable(Protocol):
+    """What of a session outlives its connection, whatever the protocol."""
+
+    id: str
+
+    async def park(self) -> Saved:
+        """Leave the slot.
+
+        Raises:
+            SlotLostError: the conversation has ended.
+        """
+        ...
+
+
+R = TypeVar("R", bound=Resumable)
+
+
 @dataclass
 class _Held:
     key: str
@@ -30,7 +48,7 @@ class _Held:
 
 @dataclass
 class _Parked:
-    realtime: Realtime
+    session: Resumable
     saved: Saved
     key: str
     end: asyncio.TimerHandle
@@ -49,7 +67,7 @@ class Server:
         self.speaking = asyncio.Lock()  # one text at a time is read aloud, beside the conversations
         self.draining = asyncio.Event()  # no new sessions
         self.closing = asyncio.Event()  # running sessions are to end now
-        self.open: set[asyncio.Task[None]] = set()  # sessions, whatever their protocol
+        self.open: set[asyncio.Task[None]] = set()  # sessions, whatever their protocol, and long requests
         self._held: dict[str, _Held] = {}  # sessions that can be resumed, by their ids
         self._parked: dict[str, _Parked] = {}
         self._detector: SileroDetector | None = None
@@ -75,9 +93,21 @@ class Server:
         if self.open:
             await asyncio.wait(self.open, timeout=5)
 
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """Within it a request goes on for which a drain waits, like a session."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.open.add(task)
+        try:
+            yield
+        finally:
+            self.open.discard(task)
+
     def engine(self, model: str | None) -> Engine:
-        """The model of this name, or the first: clients name models that are not here, and cannot do otherwise."""
-        return self.engines.get(model or "") or next(iter(self.engines.values()))
+        """The model of this name, or the first that lives: clients name models that are not here, as they must."""
+        first = next(iter(self.engines.values()))
+        return self.engines.get(model or "") or next((each for each in self.engines.values() if each.alive), first)
 
     @property
     def ready(self) -> bool:
@@ -95,20 +125,20 @@ class Server:
         self._detector = self._detector or SileroDetector()
         return self._detector
 
-    async def park(self, realtime: Realtime, key: str) -> None:
+    async def park(self, session: Resumable, key: str) -> None:
         """Keep a conversation whose client vanished, for a while, if it still goes on; `key` tells who held it."""
         with suppress(SlotLostError):
-            self.keep(realtime, await realtime.park(), key)
+            self.keep(session, await session.park(), key)
 
-    def keep(self, realtime: Realtime, saved: Saved, key: str) -> None:
+    def keep(self, session: Resumable, saved: Saved, key: str) -> None:
         """Keep a parked conversation, also where it was resumed and found no slot; the oldest make room for it."""
         own = [id for id, parked in self._parked.items() if parked.key == key]
         for id in own[: max(0, len(own) + 1 - self.limits.parked_per_key)]:
             self._forget(id)
         while len(self._parked) >= self.limits.parked:
             self._forget(next(iter(self._parked)))
-        end = asyncio.get_running_loop().call_later(self.limits.resume, self._forget, realtime.id)
-        self._parked[realtime.id] = _Parked(realtime, saved, key, end)
+        end = asyncio.get_running_loop().call_later(self.limits.resume, self._forget, session.id)
+        self._parked[session.id] = _Parked(session, saved, key, end)
         self.metrics.parked.set(len(self._parked))
 
     def hold(self, id: str, key: str, give_up: Callable[[], None]) -> Callable[[], None]:
@@ -126,16 +156,20 @@ class Server:
         return let_go
 
     async def resume(self, id: str, key: str) -> tuple[Realtime, Saved] | None:
-        """A conversation for whoever held it: a parked one, or one whose connection is not known to be lost yet."""
+        """A session of the Realtime API for whoever held it."""
+        return await self.resume_as(Realtime, id, key)
+
+    async def resume_as(self, kind: type[R], id: str, key: str) -> tuple[R, Saved] | None:
+        """A session for whoever held it: a parked one, or one whose connection is not known to be lost yet."""
         held = self._held.get(id)
         if held is not None and self.limits.resume > 0 and secrets.compare_digest(held.key, key):
             held.give_up()
             await held.over.wait()
         parked = self._parked.get(id)
-        if parked is None or not secrets.compare_digest(parked.key, key):
+        if parked is None or not isinstance(parked.session, kind) or not secrets.compare_digest(parked.key, key):
             return None
         self._forget(id)
-        return parked.realtime, parked.saved
+        return parked.session, parked.saved
 
     def _forget(self, id: str) -> None:
         self._parked.pop(id).end.cancel()

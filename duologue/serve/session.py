@@ -85,6 +85,20 @@ class Broken:
 Moment = Change | UserWord | ReplyStarted | ReplyWord | ReplySound | Called | ReplyEnded | NoReply | Broken
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A conversation as it is at one moment, for another session to go on with.
+
+    Attributes:
+        frames: what the user has said and the system has not heard yet.
+        replying: a reply sounds, which the other is not to go on with.
+    """
+
+    saved: Saved
+    frames: list[Pcm]
+    replying: bool
+
+
 class Session:
     """See the module's docstring. `await open()` before, `await close()` after."""
 
@@ -105,6 +119,7 @@ class Session:
         self._early: list[str] = []  # words decided before their reply sounds
         self._user = False  # the user has the floor, as the client was told
         self._held: list[UserStarted | UserWord] = []  # said over a reply that goes on
+        self._inserted = False  # the turn that the system hears is known already
         self._wanted: int | None = None  # frames for which a wanted reply will still be waited for
         self._voiced = Voiced()
         self._first = False  # the reply has begun and nothing of it was told
@@ -176,16 +191,33 @@ class Session:
     def commit(self) -> None:
         """What was sent so far is whole: hear the last part of a frame too."""
         self._take(self._in.flush())
+        self._turns.commit()
 
-    def insert(self, data: bytes) -> None:
-        """Sound that the client has from elsewhere, in its format: the user says it now."""
+    def insert(self, data: bytes, format: Format) -> None:
+        """Sound that the client has from elsewhere: the user says it now, and no turn of the system's is told of it."""
         card = self.engine.card
-        inward = Inward(self._in.format, card.sample_rate, card.frame)
+        inward = Inward(format, card.sample_rate, card.frame)
+        self._inserted = self.owned and not self._user
         for frame in [*inward.push(data), *inward.flush()]:
             self._turns.insert(frame)
 
+    async def copy(self) -> Copy | None:
+        """The conversation as it is now; None where the system cannot hold it twice."""
+        copied = await asyncio.to_thread(self.slot.copy)
+        if copied is None:
+            return None
+        saved, frames = copied
+        return Copy(saved, [*frames, *self._turns.waiting()], self.replying or self._dropping)
+
+    async def go_on_from(self, copy: Copy) -> None:
+        """Do what is left to do where a session was opened with what `copy` saved."""
+        if copy.replying:
+            await asyncio.to_thread(self.slot.hush)
+        for frame in copy.frames:
+            self._turns.insert(frame)
+
     def clear(self) -> None:
-        """Forget what was sent and not heard yet."""
+        """Forget what was sent since the last turn and not heard yet."""
         self._in.clear()
         self._turns.clear()
 
@@ -197,6 +229,7 @@ class Session:
     def cancel(self) -> None:
         """Stop the reply that sounds or was wanted; nothing more is told of it."""
         sounded, self.replying, self._wanted = self.replying, False, None
+        self._inserted = False
         self._early.clear()
         self._out.flush()
         self._settle()
@@ -204,8 +237,16 @@ class Session:
             self._dropping = True
             self._loop.run_in_executor(None, self._hush, self.slot)
 
+    async def reads(self) -> bool:
+        """Whether the system takes text."""
+        return await asyncio.to_thread(self.slot.reads)
+
     async def read(self, text: str) -> bool:
-        """Give the user's text to the system; False where it takes none."""
+        """Give the user's text to the system; False where it takes none.
+
+        Raises:
+            TextError: it is too long; none of it is read.
+        """
         return await asyncio.to_thread(self.slot.read, text)
 
     async def pace(self, pace: float) -> None:
@@ -304,6 +345,8 @@ class Session:
         self._wait(told.silence)
 
     def _hear_word(self, word: str) -> None:
+        if self._inserted:
+            return
         if self._held:
             self._held.append(UserWord(word))
         else:
@@ -318,6 +361,9 @@ class Session:
     def _own_turn(self, started: bool) -> None:
         """The system's own account of a turn; over a reply that goes on, a murmur is no turn."""
         if not self._turns.owned:
+            return
+        if self._inserted:
+            self._inserted = started
             return
         at = self.heard_frames * self.engine.frame_seconds
         if started and self.replying:
@@ -342,6 +388,7 @@ class Session:
         if self._turns.owned and self._user:
             self._stop_user()
         self._dropping, self.replying, self._wanted, self._first = False, True, None, True
+        self._inserted = False
         self._tell(ReplyStarted())
         for word in self._early:
             self._tell(ReplyWord(word))
@@ -377,7 +424,7 @@ class Session:
         if self._wanted is not None:
             self._wanted -= 1
             if self._wanted <= 0:
-                self._wanted = None
+                self._wanted, self._inserted = None, False
                 self._settle()
                 self._tell(NoReply())
         self._silences = self._silences + 1 if silence and not self.replying and self._wanted is None else 0

@@ -12,7 +12,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,6 +29,8 @@ from duologue.serve.server import Server
 AWAY, UNSUPPORTED, POLICY, BROKEN, RESTART, FULL = 1001, 1003, 1008, 1011, 1012, 1013
 LOST = (1005, 1006)  # the connection ended without a code that says why
 RESUMED = 4000  # its client goes on with the conversation on another
+CODES = frozenset({1000, AWAY, 1002, UNSUPPORTED, *LOST, 1007, POLICY, 1009, 1010, BROKEN, RESTART, FULL, RESUMED})
+"""What is counted by its number: a client may close with thousands of others."""
 BREATH = 0.05  # seconds that are not read from a client that was refused a message
 AT_ONCE = 1.0  # seconds within which a client that is sent away may take its last messages
 AT_A_TURN = 8  # messages that are sent before others have their turn: a frame of a reply has a few
@@ -133,16 +135,29 @@ async def refuse(websocket: WebSocket, status: int, code: str, message: str) -> 
 
 
 @asynccontextmanager
-async def admitted(websocket: WebSocket, protocol: str, known: Guest | None = None) -> AsyncIterator[Guest | None]:
+async def admitted(
+    websocket: WebSocket,
+    protocol: str,
+    known: Guest | None = None,
+    before: Callable[[Guest], Awaitable[Callable[[], None]]] | None = None,
+) -> AsyncIterator[Guest | None]:
     """The guest who may open a session of `protocol`, for as long as it lasts; None: refused, and told so.
 
-    `known` is who it is where that was found out otherwise than by a key.
+    `known` is who it is where that was found out otherwise than by a key. `before` is awaited before a place is taken,
+    and what it returns is called where there is none. The place is held until `websocket.state.place` is closed, or
+    the session is over.
     """
     server: Server = websocket.app.state.server
     offered = websocket.scope.get("subprotocols", [])
     guest = known or server.keys.admit(websocket.headers, offered)
     address = websocket.client.host if websocket.client else ""
     with contextlib.ExitStack() as stack:
+        try:
+            server.traffic.count(guest.key if guest else None, address)
+        except LimitError as error:
+            await refuse(websocket, 429, "rate_limit_exceeded", str(error))
+            yield None
+            return
         if server.draining.is_set():
             await refuse(websocket, 503, "server_draining", "The server is about to stop; connect again.")
         elif not server.keys.welcomes(websocket.headers):
@@ -150,9 +165,13 @@ async def admitted(websocket: WebSocket, protocol: str, known: Guest | None = No
         elif guest is None:
             await refuse(websocket, 401, "invalid_api_key", why_unknown(websocket.headers, offered))
         else:
+            give_back = await before(guest) if before is not None else None
+            place = websocket.state.place = stack.enter_context(contextlib.ExitStack())
             try:
-                stack.enter_context(server.places.hold(guest.key, address))
+                place.enter_context(server.places.hold(guest.key, address))
             except LimitError as error:
+                if give_back is not None:
+                    give_back()
                 await refuse(websocket, 429, "rate_limit_exceeded", str(error))
             else:
                 task = asyncio.current_task()
@@ -226,9 +245,9 @@ class Connection(ABC):
         self._ended.set()
 
     async def run(self) -> None:
-        await self.websocket.accept(self._subprotocol)
         began, code, closing = time.monotonic(), LOST[-1], None
         try:
+            await self.websocket.accept(self._subprotocol)  # whoever is gone already leaves what is held to `release`
             await self.open()
             await self._talk()
         except ClosingError as error:
@@ -240,7 +259,7 @@ class Connection(ABC):
             log("failed", error)
         finally:
             await self._hang_up(code, closing)
-            self.server.metrics.closed.labels(str(code)).inc()
+            self.server.metrics.closed.labels(str(code) if code in CODES else "other").inc()
             log("closed", session=self.id, code=code, seconds=round(time.monotonic() - began, 2))
 
     async def _talk(self) -> None:
@@ -273,8 +292,9 @@ class Connection(ABC):
                 raise WebSocketDisconnect(received.get("code") or LOST[-1])
             message: dict[str, Any] = {}
             try:
-                self._count()
-                message = read_message(received.get("text"), self.server.limits)
+                text = received.get("text")
+                self._count(len(text or received.get("bytes") or ""))
+                message = read_message(text, self.server.limits)
                 await self.take(message)
             except RealtimeError as error:
                 self.fail(error, message)
@@ -282,10 +302,10 @@ class Connection(ABC):
                     await asyncio.sleep(BREATH)
             await asyncio.sleep(0)  # or all that one client sent at once would be read before another's first
 
-    def _count(self) -> None:
+    def _count(self, size: int) -> None:
         client = self.websocket.client
         try:
-            self.server.traffic.count(self.guest.key, client.host if client else "")
+            self.server.traffic.count(self.guest.key, client.host if client else "", size)
         except LimitError as error:
             raise over_limit(error) from None
 

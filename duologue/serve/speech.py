@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 import soundfile
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from duologue.audio.resample import resample
 from duologue.lm.model import RATE
 from duologue.lm.words import sentences_of
 from duologue.serve.faults import RealtimeError, checked
-from duologue.serve.requests import guarded, read_json
+from duologue.serve.requests import guarded, read_json, refuse
 from duologue.serve.server import Server
 from duologue.serve.sound import Format
 from duologue.systems.base import Pcm
@@ -58,15 +58,18 @@ async def create(request: Request, server: Server) -> Response:
         raise RealtimeError("There is nothing in 'input' that can be said.", "invalid_value", "input")
     pause = np.zeros(round(PAUSE * RATE), np.float32)
     said: list[Pcm] = []
-    async with server.speaking:
-        for sentence in sentences:
-            if await request.is_disconnected():
-                break
-            pcm = await asyncio.to_thread(engine.say, sentence, order.speed)
-            if pcm is None:
-                raise RealtimeError(f"{engine.card.name} cannot read text aloud.", "speech_not_supported", "model")
-            said += [pause, pcm] if said else [pcm]
-    sound = await asyncio.to_thread(_encode, np.concatenate(said), order.response_format)
+    with server.work():
+        async with server.speaking:
+            for sentence in sentences:
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                if server.closing.is_set():
+                    return refuse(server, 503, "server_draining", "The server is about to stop; ask again.")
+                pcm = await asyncio.to_thread(engine.say, sentence, order.speed)
+                if pcm is None:
+                    raise RealtimeError(f"{engine.card.name} cannot read text aloud.", "speech_not_supported", "model")
+                said += [pause, pcm] if said else [pcm]
+        sound = await asyncio.to_thread(_encode, np.concatenate(said), order.response_format)
     return Response(sound, media_type=_MEDIA[order.response_format])
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from duologue.audio import files
@@ -25,11 +25,11 @@ from duologue.errors import AudioError
 from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.requests import guarded, refuse
 from duologue.serve.server import Server
-from duologue.systems.base import HeardWord, Turn
-from duologue.systems.engine import Engine, Heard
+from duologue.systems.base import HeardWord, Pcm, Turn
+from duologue.systems.engine import Heard
 
 MOST_BYTES = 25 << 20
-AHEAD = 16  # frames that wait in the slot
+AHEAD = 16  # frames that wait in the slot, or as many as it takes
 TAIL = 2.0  # seconds of silence after the recording, in which its last words are recognised
 WORD = 0.6  # seconds that a word takes at most, as far as is known
 
@@ -58,28 +58,33 @@ async def create(request: Request, server: Server) -> Response:
         return refuse(server, 411, "invalid_request", "Say how long the body is, in a Content-Length.")
     if int(length) > MOST_BYTES:
         return refuse(server, 413, "invalid_request", f"The body is longer than {MOST_BYTES} bytes.")
-    try:
-        async with request.form(max_files=1, max_fields=32) as form:
-            upload = form.get("file")
-            if not isinstance(upload, UploadFile):
-                raise RealtimeError("Missing required parameter: 'file'.", "missing_required_parameter", "file")
-            order = checked(_Order.model_validate, {name: value for name, value in form.items() if name != "file"})
-            with tempfile.NamedTemporaryFile() as file:
-                await asyncio.to_thread(shutil.copyfileobj, upload.file, file)
-                file.flush()
-                words, seconds = await _hear(server.engine(order.model), Path(file.name), server.limits.session)
-    except HTTPException as error:
-        raise RealtimeError(f"The body is no form: {error.detail}", "invalid_request") from None
-    return _answer(order, words, seconds)
+    with server.work():
+        try:
+            async with request.form(max_files=1, max_fields=32) as form:
+                upload = form.get("file")
+                if not isinstance(upload, UploadFile):
+                    raise RealtimeError("Missing required parameter: 'file'.", "missing_required_parameter", "file")
+                order = checked(_Order.model_validate, {name: value for name, value in form.items() if name != "file"})
+                with tempfile.NamedTemporaryFile() as file:
+                    await asyncio.to_thread(shutil.copyfileobj, upload.file, file)
+                    file.flush()
+                    heard = await _hear(request, server, order.model, Path(file.name))
+        except HTTPException as error:
+            raise RealtimeError(f"The body is no form: {error.detail}", "invalid_request") from None
+    if heard is None:
+        return refuse(server, 503, "server_draining", "The server is about to stop; ask again.")
+    return _answer(order, *heard)
 
 
-async def _hear(engine: Engine, path: Path, longest: float) -> tuple[list[Word], float]:
-    """The words of a recording, and how many seconds it lasts.
+async def _hear(request: Request, server: Server, model: str | None, path: Path) -> tuple[list[Word], float] | None:
+    """The words of a recording, and how many seconds it lasts; None: the server is to stop before its end.
 
     Raises:
-        RealtimeError: it is no audio, or longer than `longest` seconds.
+        RealtimeError: it is no audio, or longer than a session may last.
         EngineFullError: no slot is free.
+        ClientDisconnect: nobody waits for the words any more.
     """
+    engine, longest = server.engine(model), server.limits.session
     loop, told = asyncio.get_running_loop(), asyncio.Queue[Heard | Exception]()
 
     def listen(heard: Heard | Exception) -> None:
@@ -87,9 +92,12 @@ async def _hear(engine: Engine, path: Path, longest: float) -> tuple[list[Word],
 
     slot = await asyncio.to_thread(engine.join, listen)
     words: list[Word] = []
+    frames, waiting = 0, 0
 
     async def follow() -> None:
+        nonlocal waiting
         heard = await told.get()
+        waiting -= 1
         if isinstance(heard, Exception):
             raise RealtimeError("The model failed on this recording.", "server_error", type="server_error")
         for event in heard.reply.events:
@@ -99,7 +107,14 @@ async def _hear(engine: Engine, path: Path, longest: float) -> tuple[list[Word],
             elif isinstance(event, Turn) and event.kind == "reply_started":
                 await asyncio.to_thread(slot.hush)
 
-    frames, waiting = 0, 0
+    async def say(frame: Pcm) -> None:
+        nonlocal waiting
+        if await request.is_disconnected():
+            raise ClientDisconnect
+        while waiting >= AHEAD or not slot.push(frame):
+            await follow()
+        waiting += 1
+
     try:
         sound = files.stream(path, engine.card.sample_rate, engine.card.frame)
         silence = np.zeros(engine.card.frame, np.float32)
@@ -107,15 +122,12 @@ async def _hear(engine: Engine, path: Path, longest: float) -> tuple[list[Word],
             frames += 1
             if frames * engine.frame_seconds > longest:
                 raise RealtimeError(f"The recording is longer than {longest:g} s.", "audio_too_long", "file")
-            slot.push(frame)
-            waiting += 1
-            while waiting > AHEAD:
-                await follow()
-                waiting -= 1
+            if server.closing.is_set():
+                return None
+            await say(frame)
         for _ in range(round(TAIL / engine.frame_seconds)):
-            slot.push(silence)
-            waiting += 1
-        for _ in range(waiting):
+            await say(silence)
+        while waiting:
             await follow()
     except AudioError as error:
         message = str(error).replace(str(path), "the file")

@@ -59,6 +59,7 @@ class Turns(ABC):
     def __init__(self, slot: Slot) -> None:
         self.slot = slot
         self.full = False  # a frame was refused since this was last asked
+        self._fresh = 0  # frames since the user's last turn was over or a reply to them was wanted
 
     @abstractmethod
     def hear(self, frame: Pcm, at: float) -> list[Change]:
@@ -67,9 +68,19 @@ class Turns(ABC):
     def insert(self, frame: Pcm) -> None:
         """A frame of speech that the client has from elsewhere; it is heard whoever decides on turns."""
         self._push(frame)
+        self._fresh = 0
+
+    def waiting(self) -> list[Pcm]:
+        """What belongs to the conversation and is kept from the system until a reply is wanted."""
+        return []
+
+    def commit(self) -> None:
+        """What came so far is a turn, and nothing of it is forgotten any more."""
+        self._fresh = 0
 
     def answer(self) -> None:
         """A reply is wanted now: let the conversation go on until `settle`."""
+        self._fresh = 0
         self.slot.run(fills=True)
 
     def settle(self) -> bool:
@@ -78,11 +89,15 @@ class Turns(ABC):
         return False
 
     def clear(self) -> None:
-        """Forget what was not heard yet."""
-        self.slot.drop()
+        """Forget what is of no turn yet and was not heard either."""
+        self.slot.drop(self._fresh)
+        self._fresh = 0
 
     def _push(self, frame: Pcm) -> None:
-        self.full |= not self.slot.push(frame)
+        if self.slot.push(frame):
+            self._fresh += 1
+        else:
+            self.full = True
 
 
 class OwnTurns(Turns):
@@ -152,8 +167,10 @@ class DetectedTurns(Turns):
                 answer = self._answers and not self._owes
                 changes.append(UserStopped(self._start + self._endpointer.last / self._rate, answer))
         self._take(frame, at, talked)
-        if changes and isinstance(changes[-1], UserStopped) and changes[-1].answer:
-            self.answer()
+        if changes and isinstance(changes[-1], UserStopped):
+            self.commit()
+            if changes[-1].answer:
+                self.answer()
         return changes + self._told_of_silence(at)
 
     def _take(self, frame: Pcm, at: float, talked: bool) -> None:
@@ -167,6 +184,7 @@ class DetectedTurns(Turns):
     def _say(self, frame: Pcm) -> None:
         if self._answering and not self.interrupts:
             self._kept.append(frame)
+            self._fresh = min(self._fresh + 1, len(self._kept))
         else:
             self._push(frame)
 
@@ -186,18 +204,24 @@ class DetectedTurns(Turns):
     def settle(self) -> bool:
         super().settle()
         self._answering = False
-        while self._kept:
-            self._push(self._kept.popleft())
+        if self._kept:
+            fresh = self._fresh
+            while self._kept:
+                self._push(self._kept.popleft())
+            self._fresh = fresh
         owed, self._owes = self._owes and not self._endpointer.talking, False  # who talks is answered at the end of it
         if owed:
             self.answer()
         return owed
 
     def clear(self) -> None:
-        super().clear()
         self._lead.clear()
-        self._kept.clear()
-        self._owes = False
+        if self._kept:
+            for _ in range(self._fresh):
+                self._kept.pop()
+            self._fresh = 0
+        else:
+            super().clear()
 
 
 class ToldTurns(Turns):
@@ -206,6 +230,7 @@ class ToldTurns(Turns):
     def __init__(self, slot: Slot, longest: float) -> None:
         super().__init__(slot)
         self._waiting: list[Pcm] = []
+        self._committed = 0  # of those that wait
         self._longest = longest / (slot.engine.card.frame / slot.engine.card.sample_rate)
 
     def hear(self, frame: Pcm, at: float) -> list[Change]:
@@ -218,12 +243,18 @@ class ToldTurns(Turns):
         else:
             self.full = True
 
+    def waiting(self) -> list[Pcm]:
+        return self._waiting[: self._committed]
+
+    def commit(self) -> None:
+        self._committed = len(self._waiting)
+
     def answer(self) -> None:
         for frame in self._waiting:
             self._push(frame)
         self._waiting.clear()
+        self._committed = 0
         super().answer()
 
     def clear(self) -> None:
-        super().clear()
-        self._waiting.clear()
+        del self._waiting[self._committed :]

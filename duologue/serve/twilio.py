@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import quoteattr
@@ -29,6 +30,7 @@ from duologue.serve.sockets import UNSUPPORTED, ClosingError, admitted, refuse
 from duologue.serve.sound import Format
 from duologue.serve.turns import UserStarted
 
+VARIABLE = "DUOLOGUE_TWILIO_TOKEN"
 MOST_BYTES = 64 << 10  # of a webhook's form
 HUNG_UP = 1000
 
@@ -109,6 +111,11 @@ _MESSAGE: TypeAdapter[Connected | Start | Media | Dtmf | Mark | Stop] = TypeAdap
 )
 
 _KNOWN = ("connected", "start", "media", "dtmf", "mark", "stop")
+
+
+def given_token() -> str | None:
+    """The auth token of the account whose calls are answered, as `VARIABLE` has it."""
+    return os.environ.get(VARIABLE) or None
 
 
 def signature(token: str, url: str, form: list[tuple[str, str]]) -> str:

@@ -45,6 +45,11 @@ class Voice(MediaStreamTrack):
         self._begin: float | None = None
         self._sent = 0  # samples
 
+    @property
+    def response(self) -> str | None:
+        """Whose sound is audible or about to be."""
+        return self._said.response if self._said is not None else None
+
     def say(self, response: str, item: str, pcm: Pcm, rate: int) -> None:
         """The next sound of a reply, (T,) at `rate`."""
         if self._said is None or self._said.response != response:

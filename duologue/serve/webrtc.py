@@ -2,9 +2,10 @@
 
 The session is the same as on a WebSocket. What differs is where sound goes: it comes from and leaves by tracks, and as
 the server paces what it says, it also tells when that is audible (`output_audio_buffer.started`, `.stopped`,
-`.cleared`), and truncates by itself what was cut off. A call has no close code: why the server ends it is the last
-event, an `error`. Media go over the address that the request came in on and over no other, and no STUN or TURN server
-is asked.
+`.cleared`), and truncates by itself what was cut off. A client that names its channel otherwise, as those of Azure do,
+has it taken where no `oai-events` comes beside it. A call has no close code: why the server ends it is the last event,
+an `error`. Media go over the address that the request came in on and over no other, and no STUN or TURN server is
+asked.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from aiortc.sdp import SessionDescription
 from av import AudioFrame
 
 from duologue.audio.resample import LiveResampler
+from duologue.serve import beta
 from duologue.serve.events import format_of
 from duologue.serve.faults import RealtimeError, over_limit
 from duologue.serve.items import new_id
@@ -43,6 +45,8 @@ from duologue.serve.voice import Voice
 from duologue.systems.base import Pcm
 from duologue.systems.rows import Saved
 
+CHANNEL = "oai-events"
+OTHERS = 1.0  # seconds for which a channel of another name waits for that one
 CONNECT = 15.0  # seconds that a client has to connect
 PIECE = 0.04  # seconds of the user's sound that are handed on at a time
 BREATH = 0.05  # seconds that are not read from a client that was refused a message
@@ -63,12 +67,13 @@ class Call:
     """
 
     def __init__(
-        self, realtime: Realtime, server: Server, guest: str, address: str, saved: Saved | None = None
+        self, realtime: Realtime, server: Server, guest: str, address: str, saved: Saved | None, earlier: bool
     ) -> None:
-        """`saved` is the conversation that the session goes on with, if it is no new one."""
+        """`saved` is the conversation that the session goes on with, if it is no new one; `earlier`: it is held
+        in the words of the beta."""
         self.id = new_id("rtc")
         self.guest, self.session = guest, realtime.id
-        self._address, self._saved = address, saved
+        self._address, self._saved, self._earlier = address, saved, earlier
         self._realtime, self._server, self._limits = realtime, server, server.limits
         realtime.send = self._send
         realtime.broken = lambda: self.end("broken")
@@ -77,6 +82,8 @@ class Call:
         self._track: asyncio.Future[MediaStreamTrack] = asyncio.get_running_loop().create_future()
         self._channel: RTCDataChannel | None = None
         self._early: deque[str] = deque(maxlen=MOST_EARLY)  # events from before there is a channel
+        self._other: RTCDataChannel | None = None  # the first by another name
+        self._unread: deque[str | bytes] = deque(maxlen=MOST_EARLY)  # what came on that, while it waits
         self._messages: asyncio.Queue[str | bytes] = asyncio.Queue(self._limits.messages_at_once)
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._touched = time.monotonic()  # when the client was last heard of
@@ -173,8 +180,28 @@ class Call:
     def _take_channel(self, channel: RTCDataChannel) -> None:
         if self._channel is not None:
             return
+        channel.on("message", lambda message: self._take_from(channel, message))
+        if channel.label == CHANNEL:
+            self._speak_on(channel)
+        elif self._other is None:
+            self._other = channel
+            asyncio.get_running_loop().call_later(OTHERS, self._settle_for, channel)
+
+    def _take_from(self, channel: RTCDataChannel, message: str | bytes) -> None:
+        if channel is self._channel:
+            self._take_message(message)
+        elif channel is self._other and self._channel is None:
+            self._unread.append(message)
+
+    def _settle_for(self, channel: RTCDataChannel) -> None:
+        """Take a channel of another name, if none has come that is named right."""
+        if self._channel is None and channel.readyState == "open":
+            self._speak_on(channel)
+            while self._unread:
+                self._take_message(self._unread.popleft())
+
+    def _speak_on(self, channel: RTCDataChannel) -> None:
         self._channel = channel
-        channel.on("message", self._take_message)
         while self._early:
             channel.send(self._early.popleft())
 
@@ -211,13 +238,15 @@ class Call:
             text = await self._messages.get()
             self._touched = time.monotonic()
             try:
-                self._server.traffic.count(self.guest, self._address)
+                self._server.traffic.count(self.guest, self._address, len(text))
                 message = read_message(text, self._limits)
             except (LimitError, RealtimeError) as error:
                 self._realtime.fail(error if isinstance(error, RealtimeError) else over_limit(error))
                 await asyncio.sleep(BREATH)
                 continue
+            message = beta.present(message) if self._earlier else message
             if message.get("type") == "output_audio_buffer.clear":
+                self._realtime.silence(self._voice.response)
                 self._cut()
             elif not await self._realtime.handle(message):
                 await asyncio.sleep(BREATH)
@@ -234,9 +263,15 @@ class Call:
                 return
             case "response.output_audio.done":
                 self._voice.finish()
-        self._put(json.dumps(event))
+        told = beta.earlier(event) if self._earlier else event
+        if told is not None:
+            self._put(json.dumps(told))
         if event["type"] == "response.done" and event["response"]["status"] == "cancelled":
-            self._cut()
+            response = event["response"]
+            if (
+                response["conversation_id"] or response["id"] == self._voice.response
+            ):  # one out of band silences no other
+                self._cut()
 
     def _tell(self, kind: str, response: str) -> None:
         event = {"event_id": new_id("event"), "type": f"output_audio_buffer.{kind}", "response_id": response}
@@ -253,7 +288,7 @@ class Call:
     def _cut(self) -> None:
         """Stop what is audible now; the conversation keeps only what the client can have heard."""
         said = self._voice.clear()
-        if said is not None:
+        if said is not None and self._realtime.holds(said[0]):
             item, seconds = said
             event = {"type": "conversation.item.truncate", "item_id": item, "audio_end_ms": 1000 * seconds}
             self._take_message(json.dumps(event))

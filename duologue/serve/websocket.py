@@ -13,6 +13,7 @@ from duologue.serve.faults import RealtimeError
 from duologue.serve.keys import Guest
 from duologue.serve.logs import log
 from duologue.serve.realtime import Realtime
+from duologue.serve.requests import LOST as LOST_MODEL
 from duologue.serve.server import Server
 from duologue.serve.sockets import BREATH, BROKEN, FULL, LOST, RESUMED, ClosingError, Connection, admitted, refuse
 from duologue.systems.engine import EngineFullError
@@ -25,12 +26,32 @@ async def realtime(websocket: WebSocket) -> None:
         message = "A call's events go over its own data channel: no second connection can join it."
         await refuse(websocket, 400, "call_id_not_supported", message)
         return
-    async with admitted(websocket, "realtime") as guest:
-        if guest is None:
-            return
-        server: Server = websocket.app.state.server
-        resumed = await server.resume(websocket.query_params.get("resume", ""), guest.key)
-        await _Client(websocket, guest, resumed).run()
+    comeback = _Comeback(websocket)
+    async with admitted(websocket, "realtime", before=comeback.take) as guest:
+        if guest is not None:
+            await _Client(websocket, guest, comeback.resumed).run()
+
+
+class _Comeback:
+    """What a client comes back to, if it does.
+
+    It is taken before the client has a place: the connection that it lost holds one until then.
+    """
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.resumed: tuple[Realtime, Saved] | None = None
+        self._server: Server = websocket.app.state.server
+        self._id = websocket.query_params.get("resume", "")
+
+    async def take(self, guest: Guest) -> Callable[[], None]:
+        """For `guest`; what is returned puts it back, where there is no place."""
+        self.resumed = await self._server.resume(self._id, guest.key)
+
+        def keep() -> None:
+            if self.resumed is not None:
+                self._server.keep(*self.resumed, guest.key)
+
+        return keep
 
 
 class _Client(Connection):
@@ -62,6 +83,11 @@ class _Client(Connection):
         except EngineFullError as error:
             told = RealtimeError(str(error), "server_full", type="server_error")
             raise ClosingError(FULL, "no free slot; try again later", told) from error
+        except LOST_MODEL as error:
+            log("failed", error)
+            message = "The model is not there at the moment; try again later."
+            told = RealtimeError(message, "model_unavailable", type="server_error")
+            raise ClosingError(BROKEN, "the model is not there", told) from error
         resumed, self._saved = self._saved is not None, None
         log("opened", session=self.id, model=self.session.config.model, key=self.guest.key, resumed=resumed)
 
@@ -88,6 +114,7 @@ class _Client(Connection):
             else:
                 await self.session.close()
         finally:
+            self.websocket.state.place.close()  # for whoever waits to take it over
             self._let_go()
 
     def _tell(self, event: dict[str, Any]) -> None:

@@ -99,16 +99,24 @@ class Slot:
         """Let the conversation go on in silence while nothing comes, or let it pause then."""
         self.engine._change(self, fills)
 
-    def drop(self) -> None:
-        """Forget the frames that wait."""
-        self.engine._drop(self)
+    def drop(self, newest: int) -> None:
+        """Forget what waits of the last `newest` frames."""
+        self.engine._drop(self, newest)
 
     def hush(self) -> bool:
         """Stop the reply that sounds; False where the system can't be stopped, and only its sound can be dropped."""
         return self.engine._between_steps(self, lambda rows: rows.hush(self.row))
 
+    def reads(self) -> bool:
+        """Whether the conversation takes text."""
+        return self.engine._between_steps(self, lambda rows: rows.reads(self.row))
+
     def read(self, text: str) -> bool:
-        """Give text to the conversation; False where the system takes none."""
+        """Give text to the conversation; False where the system takes none.
+
+        Raises:
+            TextError: it is too long; none of it is read.
+        """
         return self.engine._between_steps(self, lambda rows: rows.read(self.row, text))
 
     def pace(self, pace: float) -> bool:
@@ -126,6 +134,10 @@ class Slot:
     def go_on(self) -> bool:
         """Let the system reply to what it was given; False where it calls none."""
         return self.engine._between_steps(self, lambda rows: rows.go_on(self.row))
+
+    def copy(self) -> tuple[Saved, list[Pcm]] | None:
+        """The conversation as it is now, for `Engine.join`, and the frames that wait; None where there can't be two."""
+        return self.engine._copy(self)
 
     def leave(self) -> None:
         """End the conversation and free the slot; leaving twice is harmless."""
@@ -256,9 +268,10 @@ class Engine:
             slot.fills = fills
             self._wake.notify()
 
-    def _drop(self, slot: Slot) -> None:
+    def _drop(self, slot: Slot, newest: int) -> None:
         with self._wake:
-            slot._frames.clear()
+            for _ in range(min(newest, len(slot._frames))):
+                slot._frames.pop()
 
     def _ask(self, do: Callable[[Rows], T]) -> T:
         """Have something done with the rows, between two steps.
@@ -288,6 +301,15 @@ class Engine:
                 self._free.append(slot.row)
 
         self._ask(leave)
+
+    def _copy(self, slot: Slot) -> tuple[Saved, list[Pcm]] | None:
+        def copy(rows: Rows) -> tuple[Saved, list[Pcm]] | None:
+            saved = rows.copy(slot.row) if self._slots.get(slot.row) is slot else None
+            with self._wake:
+                waiting = [pcm for pcm, _ in slot._frames]
+            return None if saved is None else (saved, waiting)
+
+        return self._ask(copy)
 
     def _park(self, slot: Slot) -> Saved:
         def park(rows: Rows) -> Saved:

@@ -88,6 +88,9 @@ class ProcessRows(Rows):
     def hush(self, row: int) -> bool:
         return bool(self._call("hush", row))
 
+    def reads(self, row: int) -> bool:
+        return bool(self._call("reads", row))
+
     def read(self, row: int, text: str) -> bool:
         return bool(self._call("read", row, text))
 
@@ -104,7 +107,14 @@ class ProcessRows(Rows):
         return bool(self._call("go_on", row))
 
     def save(self, row: int) -> Saved:
-        ticket = _Ticket(self._call("save", row))
+        return self._ticket(self._call("save", row))
+
+    def copy(self, row: int) -> Saved | None:
+        number: int | None = self._call("copy", row)
+        return None if number is None else self._ticket(number)
+
+    def _ticket(self, number: int) -> _Ticket:
+        ticket = _Ticket(number)
         weakref.finalize(ticket, self._dropped.append, ticket.number)
         return ticket
 
@@ -192,9 +202,12 @@ def _serve(name: str, size: int, threads: int, calls: Connection, orders: Connec
 
 
 def _do(rows: Rows, saved: dict[int, Saved], numbers: itertools.count[int], method: str, arguments: Any) -> Any:
-    if method == "save":
+    if method in ("save", "copy"):
+        kept: Saved | None = getattr(rows, method)(*arguments)
+        if kept is None:
+            return None
         number = next(numbers)
-        saved[number] = rows.save(*arguments)
+        saved[number] = kept
         return number
     if method == "restore":
         row, number = arguments

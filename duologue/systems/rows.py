@@ -7,8 +7,11 @@ interface, one conversation after the other.
 from __future__ import annotations
 
 import traceback
+import weakref
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -86,8 +89,16 @@ class Rows(ABC):
         """Stop the reply that sounds, as if the user had spoken over it; False where the system can't be stopped."""
 
     @abstractmethod
+    def reads(self, row: int) -> bool:
+        """Whether the conversation takes text."""
+
+    @abstractmethod
     def read(self, row: int, text: str) -> bool:
-        """Give the user's text to the conversation; False where it takes none."""
+        """Give the user's text to the conversation; False where it takes none.
+
+        Raises:
+            TextError: it is too long; none of it is read.
+        """
 
     @abstractmethod
     def pace(self, row: int, pace: float) -> bool:
@@ -113,6 +124,10 @@ class Rows(ABC):
     def save(self, row: int) -> Saved:
         """Take a conversation out of its row and free the row."""
 
+    def copy(self, row: int) -> Saved | None:
+        """The conversation as it is now, for another row; it goes on in its own. None where there can't be two."""
+        return None
+
     @abstractmethod
     def restore(self, row: int, saved: Saved) -> None:
         """Go on with a saved conversation in a row."""
@@ -130,6 +145,14 @@ def _noted(error: Exception) -> Exception:
     return noted.with_traceback(None)
 
 
+class _Ticket:
+    """Stands for a conversation that is saved, for as long as somebody holds it."""
+
+    def __init__(self, conversation: Conversation, dropped: deque[Conversation]) -> None:
+        self.conversation = conversation
+        self.end = weakref.finalize(self, dropped.append, conversation)
+
+
 class SingleRows(Rows):
     """Conversations of any system, stepped one by one."""
 
@@ -137,8 +160,12 @@ class SingleRows(Rows):
         self.card, self.size = system.card, size
         self._system = system
         self._conversations: dict[int, Conversation] = {}
+        self._dropped: deque[Conversation] = deque()  # saved, and nobody holds them any more
 
     def open(self, row: int, seed: int) -> None:
+        while self._dropped:  # what they hold others may need
+            with suppress(Exception):  # whoever left is gone, and who comes is not to fail for it
+                self._dropped.popleft().close()
         self.close(row)
         self._conversations[row] = self._system.open(seed)
 
@@ -157,6 +184,9 @@ class SingleRows(Rows):
 
     def hush(self, row: int) -> bool:
         return False
+
+    def reads(self, row: int) -> bool:
+        return isinstance(self._conversations[row], Reads)
 
     def read(self, row: int, text: str) -> bool:
         conversation = self._conversations[row]
@@ -194,12 +224,13 @@ class SingleRows(Rows):
         return False
 
     def save(self, row: int) -> Saved:
-        return self._conversations.pop(row)
+        return _Ticket(self._conversations.pop(row), self._dropped)
 
     def restore(self, row: int, saved: Saved) -> None:
-        assert isinstance(saved, Conversation)
+        assert isinstance(saved, _Ticket)
         self.close(row)
-        self._conversations[row] = saved
+        saved.end.detach()
+        self._conversations[row] = saved.conversation
 
 
 @dataclass(frozen=True)
@@ -266,6 +297,9 @@ class NativeRows(Rows):
         self._floors[row].replying = False
         return True
 
+    def reads(self, row: int) -> bool:
+        return True
+
     def read(self, row: int, text: str) -> bool:
         self._generator.tell(text, self._state, row)
         return True
@@ -280,6 +314,9 @@ class NativeRows(Rows):
     @torch.inference_mode()
     def save(self, row: int) -> Saved:
         return _SavedRow(self._state.save(row), replace(self._floors[row]), self._heard[row])
+
+    def copy(self, row: int) -> Saved:
+        return self.save(row)
 
     @torch.inference_mode()
     def restore(self, row: int, saved: Saved) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,11 @@ def test_who_is_not_let_in_is_no_load_that_is_held(beeper: Served, tmp_path: Pat
 def test_fuzz_reaches_every_endpoint_and_a_healthy_conversation_goes_on_beside_it(tmp_path: Path) -> None:
     result = run("fuzz", tmp_path, "--model", "always-talk", "--count", "400", status=None)
     assert sum(result["sent"].values()) >= 400
-    assert set(result["sent"]) == {"/v1/realtime", "/v1/live/sessions", "/twilio", "http", "bytes"}
+    kinds = {"/v1/realtime", "/v1/live/sessions", "/twilio", "http", "bytes"}
+    if find_spec("aiortc") is not None:
+        kinds |= {"oai-events"}
+        assert result["answers"]["oai-events answered"]
+    assert set(result["sent"]) == kinds
     assert result["alive"] and not result["failed"]
     assert result["healthy"]["frames"] > 0 and not result["healthy"]["lost"]
     assert '"event": "opened"' in (tmp_path / "server.log").read_text()

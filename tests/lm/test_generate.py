@@ -11,8 +11,8 @@ import pytest
 import torch
 from systems.simple import write_tiny_model
 
-from duologue.errors import ModelError
-from duologue.lm.generate import FADE, ConversationState, Generator, StepOutput
+from duologue.errors import ModelError, TextError
+from duologue.lm.generate import FADE, TOLD, ConversationState, Generator, StepOutput
 from duologue.lm.model import FRAME, SpeechLM
 from duologue.lm.text import CUT, END, EOT, PAD
 
@@ -182,10 +182,12 @@ def test_what_a_row_is_told_is_read_a_piece_a_frame_and_not_heard(model: SpeechL
     assert not pair.told_ids.any()
 
 
-def test_more_than_can_wait_is_left_out_and_still_ends_the_turn(model: SpeechLM) -> None:
+def test_more_than_can_wait_is_refused_in_words_and_what_waits_is_still_read(model: SpeechLM) -> None:
     generator = Generator(model)
     state = generator.init_state(1)
-    for _ in range(3):
-        generator.tell("one more word " * 100, state)
-    assert (state.told_ids > 0).all()
-    assert state.told_ids[0, -1] == EOT + 1
+    generator.tell("two plus two", state)
+    waiting = state.told_ids.clone()
+    for text in ("two " * 300, "two " * (TOLD - 3)):  # more than ever, and more than now
+        with pytest.raises(TextError, match="too long"):
+            generator.tell(text, state)
+        assert (state.told_ids == waiting).all()

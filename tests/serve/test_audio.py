@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +16,10 @@ from systems.simple import Beeper, write_tiny_model
 
 from duologue.serve.limits import Limits
 from duologue.systems import registry
+from duologue.systems.engine import Engine
 
 openai = pytest.importorskip("openai")
-from openai import AsyncOpenAI, BadRequestError  # noqa: E402
+from openai import AsyncOpenAI, BadRequestError, InternalServerError  # noqa: E402
 
 
 def client(served: Served) -> AsyncOpenAI:
@@ -57,6 +59,29 @@ def test_a_text_is_said_in_the_format_and_at_the_speed_that_are_asked(tiny: Serv
             assert sound.duration == pytest.approx(seconds, abs=0.1)
 
     run(test)
+
+
+def test_a_text_that_nobody_waits_for_any_more_is_not_said(tiny: Served, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async def asked(number: int) -> asyncio.Task[object]:
+            create = client(tiny).audio.speech.create
+            long = {"model": "tts-1", "voice": "alloy", "input": "It is 4. " * 400, "speed": 0.25}
+            task = asyncio.ensure_future(create(**long))  # type: ignore[call-overload]
+            while len(tiny.server.open) < number:
+                await asyncio.sleep(0.01)
+            return task
+
+        reading = await asked(1)
+        waiting = await asked(2)  # until the first has been read
+        waiting.cancel()
+        reading.cancel()
+        await asyncio.gather(reading, waiting, return_exceptions=True)
+        while tiny.server.open:
+            await asyncio.sleep(0.01)
+        assert (await client(tiny).audio.speech.create(model="tts-1", voice="alloy", input="It is 4.")).content
+
+    run(test)
+    assert not caplog.records
 
 
 def test_what_cannot_be_said_is_refused(tiny: Served, beeper: Served) -> None:
@@ -130,6 +155,62 @@ def test_what_is_no_recording_is_refused(beeper: Served) -> None:
         assert next(iter(beeper.server.engines.values())).taken == 0
 
     run(test)
+
+
+async def transcribe(served: Served, seconds: float) -> str:
+    """The words of a recording whose only sound is at its end."""
+    file = recording(silence(seconds, 8000) + tone(0.6, 8000), 8000, "FLAC")
+    return (await client(served).audio.transcriptions.create(model="m", file=file)).text
+
+
+async def begun(served: Served) -> Engine:
+    """The engine, once it hears a recording."""
+    engine = next(iter(served.server.engines.values()))
+    while not engine.statistics.frames:
+        await asyncio.sleep(0.01)
+    return engine
+
+
+def test_a_recording_that_nobody_waits_for_any_more_gives_its_slot_back() -> None:
+    async def test() -> None:
+        asked = asyncio.ensure_future(transcribe(served, 1200))
+        engine = await begun(served)
+        asked.cancel()
+        while engine.taken:
+            await asyncio.sleep(0.01)
+        assert engine.statistics.frames < 1200 / engine.frame_seconds
+
+    with serving(Beeper(), Limits(drain=0)) as served:
+        run(test)
+
+
+def test_a_recording_is_heard_in_a_buffer_of_any_size() -> None:
+    async def test() -> None:
+        assert await transcribe(served, 3) == "sound"
+
+    with serving(Beeper(), Limits(buffer=0.1, drain=0)) as served:
+        run(test)
+
+
+def test_a_server_that_is_to_stop_hears_a_recording_to_its_end_while_the_limits_allow_it() -> None:
+    async def test() -> None:
+        asked = asyncio.ensure_future(transcribe(served, 64))
+        await begun(served)
+        served.end()
+        assert await asked == "sound"
+
+    async def cut() -> None:
+        asked = asyncio.ensure_future(transcribe(served, 1200))
+        await begun(served)
+        served.end()
+        with pytest.raises(InternalServerError) as caught:
+            await asked
+        assert caught.value.code == "server_draining"
+
+    with serving(Beeper(), Limits(drain=60)) as served:
+        run(test)
+    with serving(Beeper(), Limits(drain=0)) as served:
+        run(cut)
 
 
 def test_a_recording_may_not_last_for_ever() -> None:

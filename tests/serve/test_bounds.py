@@ -12,13 +12,15 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-from serve.conftest import KEY, run, serving, silence, tone
-from serve.test_sockets import answered, append, client, closed, told, vacant
+from serve.conftest import KEY, Served, run, serving, silence, tone
+from serve.test_sockets import answered, append, client, closed, counted, told, vacant
 from systems.simple import Beeper, BeeperConversation, Holder, write_tiny_model
 from websockets.exceptions import InvalidStatus
 
 from duologue.serve import wire
-from duologue.serve.limits import Limits
+from duologue.serve.events import SessionConfig
+from duologue.serve.limits import PIECE, Limits
+from duologue.serve.parsing import parse, read_message
 from duologue.systems import registry
 from duologue.systems.base import Pcm, Reply
 
@@ -91,6 +93,73 @@ def test_a_conversation_keeps_so_many_bytes_of_items() -> None:
                 assert (event["type"] == "conversation.item.retrieved") == there, index
 
     with serving(Beeper(), Limits(item_bytes=1800, drain=0)) as served:
+        run(test)
+
+
+def wide(part: str, times: int) -> str:
+    return f'{{"type": "x", "a": [{",".join([part] * times)}]}}'
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (wide("[]", 1_300_000), "invalid_json"),
+        (wide("1", 2_000_000), "invalid_json"),
+        (wide("1" * 4300, 900), "invalid_json"),
+        (wide('"' * 4_000_000, 1), "invalid_json"),
+        (json.dumps({"type": "conversation.item.create", "item": {"content": [{}] * 3_000}}), ""),
+        (item("many", *[{"type": "input_text", "text": ""}] * 3_000), "array_above_max_length"),
+        (apart(*[{"type": "input_text", "text": ""}] * 3_000), "array_above_max_length"),
+        (json.dumps({"type": "response.create", "response": {"metadata": {str(n): 1 for n in range(9_000)}}}), ""),
+    ],
+    ids=["lists", "numbers", "digits", "quotes", "empty parts", "parts", "input", "metadata"],
+)
+def test_a_message_of_very_many_parts_is_refused_in_words_and_another_session_goes_on(
+    beeper: Served, message: str, code: str
+) -> None:
+    async def flood() -> None:
+        async with client(beeper) as websocket:
+            for _ in range(3):
+                await websocket.send(message)
+                error = (await told(websocket, "error"))["error"]
+                assert error["code"] == code or (not code and error["type"] == "invalid_request_error")
+                assert len(error["message"]) < 300
+            await answered(websocket)
+
+    async def test() -> None:
+        async with client(beeper) as websocket:
+            flooding = asyncio.ensure_future(flood())
+            while not flooding.done():
+                await answered(websocket)
+            await flooding
+
+    run(test)
+
+
+def test_settings_of_128_functions_are_no_flood() -> None:
+    parameters = {
+        f"field_{n}": {"type": "string", "enum": ["a", "b"], "description": 'say "x", or {y}'} for n in range(9)
+    }
+    tools = [
+        {"type": "function", "name": f"f{n}", "parameters": {"type": "object", "properties": parameters}}
+        for n in range(128)
+    ]
+    message = json.dumps({"type": "session.update", "session": {"tools": tools}})
+    assert parse(read_message(message, Limits())).type == "session.update"
+    assert len(SessionConfig().changed({"tools": tools}).tools) == 128
+    minute = base64.b64encode(bytes(2 * 24000 * 60)).decode()
+    assert read_message(json.dumps({"type": "input_audio_buffer.append", "audio": minute}), Limits())["audio"] == minute
+
+
+def test_a_long_message_counts_as_many() -> None:
+    async def test() -> None:
+        async with client(served) as websocket:
+            await websocket.send('{"type": "input_audio_buffer.clear", "a": "' + "x" * (15 * PIECE) + '"}')
+            await told(websocket, "input_audio_buffer.cleared")
+            await websocket.send('{"type": "input_audio_buffer.clear", "a": "' + "x" * (15 * PIECE) + '"}')
+            assert (await told(websocket, "error"))["error"]["code"] == "rate_limit_exceeded"
+
+    with serving(Beeper(), Limits(messages_per_key=2.0, drain=0)) as served:  # ten seconds' at once: 20
         run(test)
 
 
@@ -198,9 +267,17 @@ def test_connections_have_a_number() -> None:
                 _, writer = await asyncio.open_connection(host, int(port))
                 stack.callback(writer.close)
             async with httpx2.AsyncClient() as http:
-                assert (await http.get(f"{served.http}/healthz")).status_code == 503
+                answer = await http.get(f"{served.http}/v1/models")
+                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "too_many_connections")
+                with pytest.raises(InvalidStatus) as caught:
+                    async with client(served):
+                        pass
+                refused = caught.value.response
+                assert (refused.status_code, b"too_many_connections" in refused.body) == (503, True)
+                assert (await http.get(f"{served.http}/healthz")).status_code == 200
+                assert 'duologue_refused_total{reason="too_many_connections"} 2.0' in await counted(served)
         async with httpx2.AsyncClient() as http:
-            while (await http.get(f"{served.http}/healthz")).status_code != 200:
+            while (await http.get(f"{served.http}/v1/models")).status_code == 503:
                 await asyncio.sleep(0.02)
 
     with serving(Beeper(), Limits(connections=3, drain=0)) as served:

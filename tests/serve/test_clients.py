@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from serve.conftest import KEY, Served, pitch, run, serving, silence, tone
-from systems.simple import Beeper
+from systems.simple import Beeper, Reader
 
 pytestmark = pytest.mark.clients
 
@@ -103,6 +103,30 @@ def test_livekit(beeper: Served) -> None:
         await session.aclose()
 
     run(test)
+
+
+def test_livekits_context_is_answered_when_it_asks() -> None:
+    plugin = pytest.importorskip("livekit.plugins.openai")
+    llm = pytest.importorskip("livekit.agents.llm")
+    system = Reader()
+
+    async def test() -> None:
+        session = plugin.realtime.RealtimeModel(model="beeper", api_key=KEY, base_url=f"{served.http}/v1").session()
+        generations: list[object] = []
+        session.on("generation_created", generations.append)
+        context = llm.ChatContext.empty()
+        for role, text in (("user", "an old question"), ("assistant", "an old answer"), ("user", "what time is it")):
+            context.add_message(role=role, content=text)
+        await session.update_chat_ctx(context)
+        await asyncio.sleep(0.5)
+        assert not generations and not system.texts
+        generation = await session.generate_reply()
+        words = [text async for message in generation.message_stream async for text in message.text_stream]
+        assert (words, system.texts, len(generations)) == (["beep"], ["what time is it"], 1)
+        await session.aclose()
+
+    with serving(system) as served:
+        run(test)
 
 
 def test_livekit_live(beeper: Served) -> None:

@@ -66,8 +66,19 @@ def test_it_serves_until_it_is_told_to_stop(sent: signal.Signals, tmp_path: Path
         _, errors = served.communicate(timeout=30)
     assert served.returncode == 0
     lines = errors.splitlines()
-    assert home in lines[0]
+    assert lines[0].startswith(f"http://{home}/ · ws://{home}/v1/realtime ·")
     assert [json.loads(line)["event"] for line in lines[1:]] == ["draining"]
+
+
+def test_it_says_where_it_is_once_it_is_there() -> None:
+    command = [sys.executable, "-m", "duologue.cli", "serve", "--model", "never-talk", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as served:
+        try:
+            assert served.stderr is not None
+            page = served.stderr.readline().split()[0]
+            assert "<title>" in httpx2.get(page).text
+        finally:
+            served.kill()
 
 
 def test_ctrl_c_while_the_model_loads_leaves_one_line_and_no_process(tmp_path: Path) -> None:
@@ -98,6 +109,8 @@ def test_a_server_one_of_whose_models_died_says_so_and_one_without_any_ends(tmp_
         while httpx2.get(f"http://{home}/healthz").status_code != 503:
             assert time.monotonic() < end
         assert httpx2.get(f"http://{home}/readyz").json()["ready"] is False
+        with connect(f"ws://{home}/v1/realtime") as client:  # for whoever names no model, the one that lives
+            assert json.loads(client.recv(timeout=30))["session"]["model"] == "never-talk"
         assert served.poll() is None
         second.kill()
         _, errors = served.communicate(timeout=60)

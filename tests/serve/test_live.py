@@ -37,10 +37,15 @@ TOLD = {
 
 
 @asynccontextmanager
-async def connected(served: Served) -> AsyncIterator[Any]:
-    client = AsyncOpenAI(api_key=KEY, base_url=f"{served.http}/v1", max_retries=0)
-    async with client.live.connect() as connection:
+async def connected(served: Served, key: str = KEY, **query: str) -> AsyncIterator[Any]:
+    client = AsyncOpenAI(api_key=key, base_url=f"{served.http}/v1", max_retries=0)
+    async with client.live.connect(extra_query=query) as connection:
         yield connection
+
+
+def cut(connection: Any) -> None:
+    """Lose the connection, without a word to the server."""
+    connection._connection.transport.abort()
 
 
 @asynccontextmanager
@@ -201,6 +206,73 @@ def test_what_cannot_be_done_is_said_and_the_session_goes_on(beeper: Served) -> 
             assert pitch((await reply(connection))[1]) == pytest.approx(440, abs=5)
 
     run(test)
+
+
+def test_a_lost_session_goes_on_where_it_was() -> None:
+    async def test() -> None:
+        async with connected(served) as connection:
+            session = {"model": "gpt-live-1", "instructions": "Be brief."}
+            await connection.session.start(session=session)
+            id = (await told(connection)).session.id
+            await connection.session.input_audio.mute()
+            await until(connection, "session.input_audio.muted")
+            await connection.session.input_audio.unmute()
+            await say(connection, tone(0.8))
+            engine = next(iter(served.server.engines.values()))
+            while engine.statistics.frames < 10:
+                await asyncio.sleep(0.02)
+            cut(connection)
+        async with connected(served, key="other", resume=id) as connection:
+            await connection.session.start(session={"model": "gpt-live-1"})
+            assert (await told(connection)).session.id != id, "it is another's"
+        async with connected(served, resume=id) as connection:
+            event = await told(connection)
+            assert (event.type, event.session.id) == ("session.started", id)
+            assert event.session.instructions == "Be brief."
+            await connection.session.start(session={"model": "gpt-live-1"})
+            assert (await told(connection)).error.code == "session_already_started"
+            await say(connection, silence(0.6))  # after which what was said before is answered
+            assert pitch((await reply(connection))[1]) == pytest.approx(440, abs=5)
+            await say(connection, tone(0.5), silence(0.4))
+            again = (await until(connection, "session.input_transcript.delta"))[-1]
+            assert again.delta == " sound" and again.end_ms > 1400
+            await until(connection, "session.usage.updated")
+            async with connected(served, resume=id) as other:  # its client knows before the server does
+                assert (await told(other)).session.id == id
+                with pytest.raises(Exception, match="4000"):
+                    while True:
+                        await connection.recv()
+                await other.session.close()
+                closed = (await until(other, "session.closed"))[-1]
+                assert closed.usage.seconds == pytest.approx(2.3, abs=0.2)
+        async with connected(served, resume=id) as connection:
+            await connection.session.start(session={"model": "gpt-live-1"})
+            assert (await told(connection)).session.id != id, "it was closed"
+
+    with serving(Beeper(), Limits(drain=0), keys=(KEY, "other")) as served:
+        run(test)
+
+
+def test_a_lost_session_that_finds_no_slot_is_kept() -> None:
+    async def test() -> None:
+        async with started(served) as connection:
+            id = (await session_of(connection))["id"]
+            cut(connection)
+        async with started(served) as connection:
+            async with connected(served, resume=id) as other:
+                assert (await told(other)).error.code == "server_full"
+            await connection.session.close()
+            await until(connection, "session.closed")
+        async with connected(served, resume=id) as connection:
+            assert (await told(connection)).session.id == id
+
+    async def session_of(connection: Any) -> dict[str, Any]:
+        await connection.session.update(session={})
+        session: dict[str, Any] = (await until(connection, "session.updated"))[-1].session.model_dump()
+        return session
+
+    with serving(Beeper(), Limits(drain=0), slots=1) as served:
+        run(test)
 
 
 def test_a_session_that_lasts_too_long_is_closed_with_a_reason() -> None:

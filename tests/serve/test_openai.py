@@ -375,6 +375,8 @@ def test_the_beta_client_gets_the_earlier_names(beeper: Served) -> None:
             assert (await connection.recv()).error.param == "session.voice"
             await connection.response.create(response={"voice": "scarlett"})
             assert (await connection.recv()).error.param == "response.voice"
+            await connection.response.create(response={"max_response_output_tokens": 0})
+            assert (await connection.recv()).error.param == "response.max_response_output_tokens"
             await connection.session.update(session={"turn_detection": {"type": "semantic_vad"}})
             await connection.recv()
             await say(connection, tone(0.6), silence(0.3))

@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 from serve.conftest import KEY, Served, serving
-from systems.simple import Beeper, Reader
+from systems.simple import Beeper, BeeperConversation, Reader
+from websockets.sync.client import connect
 
+from duologue.serve.limits import Limits
+from duologue.systems.base import Pcm, Reply
 from duologue.systems.engine import Engine
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: install duologue[browser]")
@@ -229,6 +232,70 @@ def test_a_conversation_goes_on_when_the_server_is_back(page: Page, question: Pa
         download.value.save_as(tmp_path / "talk.json")
         (lost,) = json.loads((tmp_path / "talk.json").read_text())["connection_lost"]
         assert lost["end"] > lost["start"]
+
+
+def test_a_refusal_is_told_in_its_own_words(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(beeper(), Limits(sessions_per_key=1), keys=()) as served:
+        alert = page.get_by_role("alert")
+        with connect(f"{served.ws}/v1/realtime"):
+            visit(page, served)
+            page.get_by_role("button", name="Talk").click()
+            alert.filter(has_text="takes no more from you: this key already has 1 sessions").wait_for()
+            assert "lost" not in alert.inner_text() and "Trying again" in alert.inner_text()
+        hears(page, "listening")  # there is a place now
+        assert not alert.is_visible()
+        page.get_by_role("button", name="End").click()
+        monkeypatch.setattr(served.server.keys, "welcomes", lambda headers: False)
+        page.get_by_role("button", name="Talk").click()
+        alert.filter(has_text="does not let this page in: Pages of this origin may not").wait_for()
+        hears(page, "idle")
+
+
+def test_a_server_that_drains_or_is_full_says_so(page: Page) -> None:
+    with serving(beeper(), Limits(drain=60), slots=1, keys=()) as served:
+        alert = page.get_by_role("alert")
+        with connect(f"{served.ws}/v1/realtime") as other:
+            other.recv()
+            visit(page, served)
+            page.get_by_role("button", name="Talk").click()
+            alert.filter(has_text="All places are taken").wait_for()
+            served.end()
+            alert.filter(has_text="takes nobody now: The server is about to stop").wait_for()
+
+
+def test_a_latency_is_true_in_a_noisy_room(page: Page, tmp_path: Path) -> None:
+    time = np.arange(5 * RATE) / RATE
+    room = 0.06 * np.random.default_rng(0).uniform(-1, 1, len(time))
+    question = room + 0.4 * np.sin(2 * np.pi * 300 * time) * (abs(time - 3.3) < 0.3)
+    soundfile.write(tmp_path / "noisy.wav", np.concatenate((question, room)), RATE, "PCM_16")
+    with serving(Hardened(quiet=10, beep=20), keys=()) as served:
+        visit(page, served)
+        page.locator("#file").set_input_files(tmp_path / "noisy.wav")
+        page.locator(".turn.model", has_text="answered after").wait_for()
+        hears(page, "speaking")
+        hears(page, "listening")
+        page.get_by_role("button", name="End").click()
+        for button, name in (("Download sound", "talk.wav"), ("Download words", "talk.json")):
+            with page.expect_download() as download:
+                page.get_by_role("button", name=button).click()
+            download.value.save_as(tmp_path / name)
+    sound, rate = soundfile.read(tmp_path / "talk.wav")
+    you, model = json.loads((tmp_path / "talk.json").read_text())["turns"]
+    asked, reply = (np.flatnonzero(np.abs(channel) > 0.2) / rate for channel in sound.T)
+    assert you["start"] == pytest.approx(asked[0], abs=0.1)
+    assert model["latency"] == pytest.approx(reply[0] - asked[-1], abs=0.1)
+
+
+class Hardened(Beeper):
+    """Hears nothing but what is louder than a noisy room."""
+
+    def open(self, seed: int = 0) -> HardenedConversation:
+        return HardenedConversation(self.card, *self.times)
+
+
+class HardenedConversation(BeeperConversation):
+    def _answer(self, pcm: Pcm) -> Reply:
+        return super()._answer(pcm if np.abs(pcm).max() > 0.2 else np.zeros_like(pcm))
 
 
 def test_a_server_that_is_behind_is_told_of_where_a_reply_is_long_in_coming(

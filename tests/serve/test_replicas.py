@@ -7,9 +7,11 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 from serve.conftest import KEY, silence, tone
 from serve.test_command import free_port
@@ -21,6 +23,7 @@ from duologue.errors import ConfigError
 from duologue.serve.keys import Guest
 from duologue.serve.limits import Limits
 from duologue.serve.replicas import SIGNATURE, Settings, SignedKeys, application
+from duologue.serve.twilio import signature
 
 SETTINGS = Settings(model="always-talk", slots=12, least=2, most=2, cpus=0.1, limits=Limits(drain=2))
 WAIT = 240  # seconds that a busy machine may take
@@ -63,6 +66,7 @@ def deploy(port: int, monkeypatch: pytest.MonkeyPatch) -> Deploy:
     from ray import serve
 
     monkeypatch.setenv("DUOLOGUE_API_KEYS", KEY)
+    monkeypatch.setenv("DUOLOGUE_TWILIO_TOKEN", "12345")
 
     def deploy(args: Settings | dict[str, Any]) -> None:
         serve.run(application(args), name="duologue")
@@ -144,6 +148,44 @@ def test_a_replica_that_has_to_go_ends_its_sessions_with_a_reason(port: int, dep
 
 
 @pytest.mark.ray
+def test_a_replica_answers_twilio_and_records_where_it_is_asked(port: int, deploy: Deploy, tmp_path: Path) -> None:
+    deploy(SETTINGS.model_copy(update={"least": 1, "most": 1, "record": tmp_path}))
+    url, form = f"http://127.0.0.1:{port}/twilio/voice", [("CallSid", "CA1")]
+    assert httpx2.post(url, data=dict(form), timeout=WAIT).status_code == 403
+    signed = {"X-Twilio-Signature": signature("12345", url, form)}
+    assert httpx2.post(url, data=dict(form), headers=signed, timeout=WAIT).status_code == 200
+
+    async def test() -> None:
+        async with client(port, "a") as websocket:
+            await told(websocket, "session.created")
+            await websocket.send(append(tone(0.3) + silence(0.1)))
+            await told(websocket, "response.output_audio.delta")
+        while not (list(tmp_path.glob("*.flac")) and list(tmp_path.glob("*.jsonl"))):
+            await asyncio.sleep(0.1)
+
+    run(test)
+
+
+@pytest.mark.ray
+def test_a_replica_whose_model_died_is_replaced(port: int, deploy: Deploy) -> None:
+    deploy(SETTINGS.model_copy(update={"least": 1, "most": 1}))
+    (replica,) = (each for each in psutil.process_iter() if each.name().startswith("ray::ServeReplica"))
+    for child in replica.children():  # the model's, and the one that keeps account of such
+        child.kill()
+
+    async def test() -> None:
+        while replica.is_running():
+            await asyncio.sleep(0.5)
+        async with httpx2.AsyncClient(timeout=WAIT) as http:
+            while (await http.get(f"http://127.0.0.1:{port}/healthz")).status_code != 200:
+                await asyncio.sleep(0.5)
+        async with client(port, "a") as websocket:
+            await told(websocket, "session.created")
+
+    run(test)
+
+
+@pytest.mark.ray
 def test_more_sessions_bring_more_replicas(port: int, deploy: Deploy) -> None:
     from ray import serve
 
@@ -186,6 +228,7 @@ def test_signed_secrets_are_known_to_all_who_share_the_signing_key() -> None:
     [
         ({"least": "2", "most": "1"}, "most=1 replicas are fewer than least=2"),
         ({"slots": "many"}, "slots=many: Input should be a valid integer.*there is model, slots, least"),
+        ({"record_days": -1}, "record_days=-1: Input should be greater than or equal to 0"),
         ({"replicas": 3}, "replicas=3: Extra inputs are not permitted"),
     ],
 )

@@ -178,6 +178,10 @@ def test_limits_hold_and_are_counted() -> None:
                 await first.send('{"type": "input_audio_buffer.clear"}')
             assert (await told(first, "error"))["error"]["code"] == "rate_limit_exceeded"
             await first.send("x" * 200_000)
+            while (error := (await told(first, "error"))["error"])["code"] != "invalid_message":
+                pass
+            assert "150000 bytes" in error["message"]
+            await first.send("x" * 400_000)
             assert await closed(first) == 1009
 
     with serving(Beeper(), limits) as served:

@@ -177,7 +177,7 @@ def test_nothing_that_runs_while_a_deep_message_is_read_lacks_stack(monkeypatch:
             Finalized()
             gc.set_threshold(objects)
             with pytest.raises(RealtimeError, match="nested deeper"):
-                read_object("[" * 50_000, 24, "The message")
+                read_object("[" * 4_000, 24, "The message")
     finally:
         gc.set_threshold(*threshold)
     gc.collect()

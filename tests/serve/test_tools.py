@@ -91,6 +91,18 @@ def test_functions_can_be_taken_back(cascade: Served) -> None:
     run(test)
 
 
+def test_one_response_may_do_without_functions(cascade: Served) -> None:
+    async def test() -> None:
+        async with connected(cascade, tools=[TOOL]) as connection:
+            for choice, answer in (("none", "I cannot look that up."), ("auto", "One moment.")):
+                text = {"type": "input_text", "text": "What is the weather in Oslo?"}
+                await connection.conversation.item.create(item={"type": "message", "role": "user", "content": [text]})
+                await connection.response.create(response={"tool_choice": choice})
+                assert text_of(await until(connection, "response.done")) == answer
+
+    run(test)
+
+
 def test_a_result_is_known_to_the_next_reply_whoever_asks_for_it(cascade: Served) -> None:
     async def test() -> None:
         async with connected(cascade, tools=[TOOL]) as connection:

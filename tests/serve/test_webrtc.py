@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from fractions import Fraction
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -61,11 +64,11 @@ class Mouth(MediaStreamTrack):
 class Caller:
     """A client: what it hears and what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *channels: str) -> None:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.mouth = Mouth()
         self.peer.addTrack(self.mouth)
-        self.channel = self.peer.createDataChannel("oai-events")
+        *self.others, self.channel = [self.peer.createDataChannel(name) for name in channels or ("oai-events",)]
         self.events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.heard: list[np.ndarray] = []
         self.channel.on("message", lambda text: self.events.put_nowait(json.loads(text)))
@@ -90,12 +93,17 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def calling(
-    served: Served, session: dict[str, Any] | None = None, key: str = KEY, query: str = ""
+    served: Served,
+    session: dict[str, Any] | None = None,
+    key: str = KEY,
+    query: str = "",
+    channels: tuple[str, ...] = (),
+    **headers: str,
 ) -> AsyncIterator[tuple[Caller, httpx2.Response]]:
-    caller = Caller()
+    caller = Caller(*channels)
     try:
         await caller.peer.setLocalDescription(await caller.peer.createOffer())
-        answer = await ask(served, caller.peer.localDescription.sdp, session, key, query)
+        answer = await ask(served, caller.peer.localDescription.sdp, session, key, query, headers)
         assert answer.status_code == 201, answer.text
         await caller.peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
         yield caller, answer
@@ -104,10 +112,15 @@ async def calling(
 
 
 async def ask(
-    served: Served, sdp: str, session: dict[str, Any] | None = None, key: str = KEY, query: str = ""
+    served: Served,
+    sdp: str,
+    session: dict[str, Any] | None = None,
+    key: str = KEY,
+    query: str = "",
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> httpx2.Response:
     """Post an offer: alone, or in a form with settings."""
-    headers = {"Authorization": f"Bearer {key}"}
+    headers = {"Authorization": f"Bearer {key}", **more}
     url = f"{served.http}/v1/realtime/calls{query}"
     async with httpx2.AsyncClient() as http:
         if session is None:
@@ -154,6 +167,87 @@ def test_a_reply_is_cut_where_the_user_speaks_and_the_client_told_what_was_heard
             assert (await caller.told("response.done"))["response"]["status"] == "cancelled"
             assert (await caller.told("output_audio_buffer.cleared"))["response_id"] == started["response_id"]
             assert 0 <= (await caller.told("conversation.item.truncated"))["audio_end_ms"] < 1000 * BEEP
+
+    run(test)
+
+
+def test_a_cleared_reply_is_over_and_nothing_more_of_it_sounds(served: Served) -> None:
+    async def test() -> None:
+        async with calling(served) as (caller, _):
+            await caller.told("session.created")
+            caller.mouth.queue = tone(0.4, RATE)
+            started = await caller.told("output_audio_buffer.started")
+            caller.send(type="output_audio_buffer.clear")
+            events = [await caller.told("response.done")]
+            assert events[0]["response"]["status"] == "cancelled"
+            assert events[0]["response"]["id"] == started["response_id"]
+            assert (await caller.told("output_audio_buffer.cleared"))["response_id"] == started["response_id"]
+            assert 0 <= (await caller.told("conversation.item.truncated"))["audio_end_ms"] < 1000 * BEEP
+            await asyncio.sleep(0.5)  # what is on its way arrives
+            caller.heard.clear()
+            frames = next(iter(served.server.engines.values())).statistics.frames
+            while served.server.engines["beeper"].statistics.frames < frames + BEEP / 0.08:
+                await asyncio.sleep(0.02)
+            assert np.abs(np.concatenate(caller.heard)).max() < 300
+            caller.send(type="session.update", session={})
+            assert (await caller.told(*SOUNDS, "session.updated", "error"))["type"] == "session.updated"
+
+    run(test)
+
+
+SOUNDS = tuple(f"output_audio_buffer.{what}" for what in ("started", "stopped", "cleared"))
+
+
+def test_a_reply_out_of_band_is_cleared_like_any_other(served: Served) -> None:
+    async def test() -> None:
+        async with calling(served) as (caller, _):
+            await caller.told("session.created")
+            audio = {"type": "input_audio", "audio": base64.b64encode(tone(0.4)).decode()}
+            given = {"type": "message", "role": "user", "content": [audio]}
+            caller.send(type="response.create", response={"conversation": "none", "input": [given]})
+            started = await caller.told("output_audio_buffer.started")
+            caller.send(type="output_audio_buffer.clear")
+            assert (await caller.told("output_audio_buffer.cleared", "error"))["response_id"] == started["response_id"]
+            response = (await caller.told("response.done", "error"))["response"]
+            assert (response["id"], response["status"]) == (started["response_id"], "cancelled")
+            caller.send(type="session.update", session={})
+            assert (await caller.told(*SOUNDS, "session.updated", "error"))["type"] == "session.updated"
+
+    run(test)
+
+
+def test_a_beta_client_gets_the_earlier_names_over_a_call(served: Served) -> None:
+    async def test() -> None:
+        settings = {"voice": "alloy", "instructions": "be brief", "max_response_output_tokens": 100}
+        async with calling(served, settings, **{"OpenAI-Beta": "realtime=v1"}) as (caller, _):
+            created = (await caller.told("session.created"))["session"]
+            assert (created["input_audio_format"], created["max_response_output_tokens"]) == ("pcm16", 100)
+            caller.send(type="session.update", session={"turn_detection": {"type": "server_vad", "threshold": 3}})
+            assert (await caller.told("error"))["error"]["param"] == "session.turn_detection.threshold"
+            caller.mouth.queue = tone(0.4, RATE)
+            await caller.told("conversation.item.created")
+            await caller.told("response.audio_transcript.delta")
+            caller.send(type="response.cancel")
+            await caller.told("response.done")
+            caller.send(type="response.create", response={"modalities": ["text"], "max_response_output_tokens": 3})
+            response = (await caller.told("response.created", "error"))["response"]
+            assert (response["modalities"], response["max_output_tokens"]) == (["text"], 3)
+
+    run(test)
+
+
+@pytest.mark.parametrize("channels", [("realtime-channel",), ("chat", "oai-events")])
+def test_events_go_over_their_channel_whatever_else_there_is(served: Served, channels: tuple[str, ...]) -> None:
+    async def test() -> None:
+        async with calling(served, channels=channels) as (caller, _):
+            caller.channel.on("open", lambda: caller.send(type="session.update", session={"instructions": "at once"}))
+            strays: list[str] = []
+            for other in caller.others:
+                other.on("open", partial(other.send, "hello"))
+                other.on("message", strays.append)
+            await caller.told("session.created")
+            assert (await caller.told("session.updated", "error"))["session"]["instructions"] == "at once"
+            assert strays == []
 
     run(test)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import threading
 import time
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from systems.simple import Beeper, frames, write_tiny_model
+from systems.simple import Beeper, BeeperConversation, frames, write_tiny_model
 
 from duologue.errors import AudioError
 from duologue.systems import registry
@@ -220,7 +221,7 @@ def test_clients_that_leave_at_any_moment_do_not_stop_the_engine(native: System)
             slot = engine.join(Ears())
             slot.push(LOUD)
             slot.push(LOUD)
-            slot.drop()
+            slot.drop(2)
             slot.push(LOUD)
             slot.leave()
 
@@ -299,6 +300,31 @@ class StuckConversation(FragileConversation):
         self.stepped.set()
         self.let.wait(20)
         return super()._answer(pcm)
+
+
+def test_a_parked_conversation_is_closed_where_nobody_comes_back_for_it() -> None:
+    system = Counted()
+    with running(system) as engine:
+        resumed, forgotten = engine.join(lambda heard: None).park(), engine.join(lambda heard: None).park()
+        slot = engine.join(lambda heard: None, saved=resumed)
+        del resumed, forgotten
+        gc.collect()
+        engine.join(lambda heard: None)  # whoever comes next may need what the forgotten one holds
+        assert [each._closed for each in system.opened] == [False, True, False]
+        slot.leave()
+        assert [each._closed for each in system.opened] == [True, True, False]
+
+
+class Counted(Beeper):
+    """Knows its conversations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[BeeperConversation] = []
+
+    def open(self, seed: int = 0) -> BeeperConversation:
+        self.opened.append(super().open(seed))
+        return self.opened[-1]
 
 
 @pytest.mark.parametrize("way", ["leave", "park"])

@@ -1,6 +1,7 @@
 // The server's Realtime API over its WebSocket, with reconnection.
 
 const SLOWEST = 8; // seconds between two attempts
+const REFUSED = 5; // seconds at least to the next, where the server said no
 const BACKLOG = 1 << 20; // unsent bytes from which sound is dropped: it would come too late anyway
 
 export class Client {
@@ -55,9 +56,9 @@ export class Client {
     const attempt = (this.attempt = {});
     const protocols = ["realtime"];
     if (this.key) {
-      const secret = await this.secret().catch(() => undefined);
+      const secret = await this.secret().catch(() => null);
       if (attempt !== this.attempt) return; // closed or begun anew meanwhile
-      if (!secret) return secret === null ? this.onstate("key") : this.again();
+      if (!secret) return this.refused("The server does not answer.");
       protocols.push(`openai-insecure-api-key.${secret}`);
     }
     const url = new URL("v1/realtime", document.baseURI);
@@ -70,10 +71,10 @@ export class Client {
     socket.onclose = (event) => socket === this.socket && this.lost(event);
   }
 
-  /** A secret of a few minutes in place of the key, as not every key can be a subprotocol; null: the key is wrong. */
+  /** A secret of a few minutes in place of the key, as not every key can be a subprotocol; undefined: it was refused. */
   async secret() {
     const answer = await fetch("v1/realtime/client_secrets", { method: "POST", headers: this.headers });
-    return answer.status === 401 ? null : (await answer.json()).value;
+    return (await answer.json()).value;
   }
 
   take(event) {
@@ -85,26 +86,47 @@ export class Client {
     this.onevent(event);
   }
 
-  async lost({ code, reason }) {
+  lost({ code, reason }) {
     this.socket = null;
-    const attempt = this.attempt;
     if (code === 1001 || code === 1008) return this.onstate("ended", `The server ended the conversation: ${reason}.`);
-    if (code === 1006 && (await this.refused())) return this.onstate("key");
-    if (attempt !== this.attempt) return;
-    this.again(code === 1013 ? "All places are taken." : "The connection was lost.");
+    if (code === 1013) return this.again("All places are taken.", REFUSED);
+    if (code === 1006) return this.refused("The connection was lost.");
+    this.again("The connection was lost.");
   }
 
-  /** Whether it is the key that is wrong: a browser does not say why a WebSocket was refused. */
-  async refused() {
+  /** A browser does not say why a WebSocket was refused, so the server is asked; `otherwise`: where it refuses nothing. */
+  async refused(otherwise) {
+    const attempt = this.attempt;
+    const { status, error } = await this.knock();
+    if (attempt !== this.attempt) return;
+    switch (status) {
+      case 401:
+        return this.onstate("key");
+      case 403:
+        return this.onstate("ended", `The server does not let this page in: ${error}`);
+      case 429:
+        return this.again(`The server takes no more from you: ${error}`, REFUSED);
+      case 503:
+        return this.again(`The server takes nobody now: ${error}`, REFUSED);
+    }
+    this.again(otherwise);
+  }
+
+  /** The status with which the server answers whoever wants to come in, and what is wrong; 0: there is no server. */
+  async knock() {
     try {
-      return (await this.models()) === null;
+      const answer = await fetch("web/door", { method: "POST", headers: this.headers });
+      if (answer.ok) return { status: answer.status };
+      const body = await answer.json().catch(() => ({})); // what stands before the server may say it otherwise
+      const error = body.error?.message ?? `HTTP ${answer.status}`;
+      return { status: answer.status, error: error.replace(/\.?$/, ".") };
     } catch {
-      return false; // there is no server to ask
+      return { status: 0 };
     }
   }
 
-  again(why = "The server does not answer.") {
-    const seconds = Math.min(SLOWEST, 0.5 * 2 ** this.attempts++);
+  again(why, least = 0) {
+    const seconds = Math.max(least, Math.min(SLOWEST, 0.5 * 2 ** this.attempts++));
     this.onstate("lost", `${why} Trying again…`);
     this.retry = setTimeout(() => this.begin(), seconds * 1000);
   }

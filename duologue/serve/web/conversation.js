@@ -6,7 +6,11 @@ import { Recording } from "./recording.js";
 import { BLOCK, RATE } from "./sound.js";
 
 export const STEP = BLOCK / RATE;
-const VOICED = 0.02; // peak from which a block is taken for voice
+const VOICED = 0.02; // peak from which a block is taken for voice, in a quiet room
+const ABOVE = 2.5; // times as loud as the room is what is taken for voice where it is noisy
+const ROOM = 250; // blocks from which it is known how loud the room is
+const KNOWN = 50; // before so many the room is taken for quiet
+const QUIET = 0.05; // the share of these blocks that are taken for the room alone
 const BREATH = 0.5; // seconds; a shorter pause does not end the stretch of voice that a turn is traced back to
 const PAUSE = 1.0; // a longer pause does not belong to the turn
 
@@ -20,6 +24,7 @@ export class Conversation {
     this.turns = [];
     this.gaps = []; // [{start, end}] without a connection
     this.recording = new Recording();
+    this.room = []; // peaks of the last blocks in which anything was heard
     this.onset = 0; // where the user's present or last stretch of voice began
     this.offset = -Infinity; // and where it ended
   }
@@ -36,12 +41,21 @@ export class Conversation {
     this.peaks.you.push(you);
     this.peaks.model.push(model);
     this.recording.push(heard, said);
-    if (you >= VOICED) {
+    if (you >= this.threshold(you)) {
       if (start - this.offset > BREATH) this.onset = start;
       this.offset = start + STEP;
       this.stretch(this.last("you"), start);
     }
     if (model >= 0.001) this.sounded(start);
+  }
+
+  /** From which peak on a block is voice: the room may be noisy, and noise is no voice. */
+  threshold(peak) {
+    if (peak > 0) this.room.push(peak); // without a microphone, or where it is muted, there is no room to hear
+    if (this.room.length > ROOM) this.room.shift();
+    if (this.room.length < KNOWN) return VOICED;
+    const quiet = [...this.room].sort((one, other) => one - other)[Math.floor(QUIET * this.room.length)];
+    return Math.max(VOICED, ABOVE * quiet);
   }
 
   /** Voice belongs to the user's turn that is going on. */
