@@ -12,9 +12,8 @@ from duologue.serve import beta
 from duologue.serve.events import SessionConfig
 from duologue.serve.faults import RealtimeError, checked
 from duologue.serve.items import new_id
-from duologue.serve.limits import LimitError
 from duologue.serve.parsing import refuse_tools
-from duologue.serve.requests import read_json, refuse, unauthorized, worded
+from duologue.serve.requests import admit, read_json, refuse, unauthorized, worded
 from duologue.serve.server import Server
 from duologue.serve.voices import check_voice, voice_of
 
@@ -56,13 +55,11 @@ async def _create(request: Request, flat: bool = False) -> tuple[str, int, dict[
     server: Server = request.app.state.server
     if not server.keys.welcomes(request.headers):
         return refuse(server, 403, "origin_not_allowed", "Pages of this origin may not ask.")
-    guest = server.keys.admit(request.headers)
-    if guest is None or guest.session is not None:  # a secret makes no secrets
+    guest = admit(request)
+    if isinstance(guest, Response):
+        return guest
+    if guest.session is not None:  # a secret makes no secrets
         return unauthorized(server, request.headers)
-    try:
-        server.traffic.count(guest.key, request.client.host if request.client else "")
-    except LimitError as limit:
-        return refuse(server, 429, "rate_limit_exceeded", str(limit))
     try:
         body = await read_json(request, MOST_BYTES, server.limits.depth)
         body = beta.present({"session": body}) if flat else body

@@ -17,6 +17,7 @@ from duologue.serve.intake import Intake
 from duologue.serve.items import new_id
 from duologue.serve.keys import Guest
 from duologue.serve.logs import log
+from duologue.serve.requests import LOST as LOST_MODEL
 from duologue.serve.session import Broken, Moment, ReplySound, Session
 from duologue.serve.sockets import BROKEN, FULL, ClosingError, Connection
 from duologue.serve.sound import Format
@@ -91,12 +92,16 @@ class Line(Connection):
         """Open a conversation here, or go on with one that was saved, to which `ear` listens.
 
         Raises:
-            RealtimeError: no slot is free.
+            RealtimeError: no slot is free, or the model has died.
         """
         try:
             await session.open(saved=saved)
         except EngineFullError as error:
             raise RealtimeError(str(error), "server_full", type="server_error") from error
+        except LOST_MODEL as error:
+            log("failed", error)
+            message = "The model is not there at the moment; try again later."
+            raise RealtimeError(message, "model_unavailable", type="server_error") from error
         session.set_formats(format, format)
         self.session, self._format, self.ear.follow = session, format, self._hear_moment
         resumed = saved is not None

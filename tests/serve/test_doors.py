@@ -230,6 +230,17 @@ def test_a_request_to_a_model_that_died_is_told_so_in_json(bereft: Served) -> No
         assert 'duologue_refused_total{reason="model_unavailable"}' in web.get(f"{bereft.http}/metrics").text
 
 
+def test_a_live_session_with_a_model_that_died_is_told_so(bereft: Served) -> None:
+    async def test() -> None:
+        headers = {"Authorization": f"Bearer {KEY}"}
+        async with connect(f"{bereft.ws}/v1/live/sessions", additional_headers=headers) as websocket:
+            await websocket.send(json.dumps({"type": "session.start", "session": {"model": "lost"}}))
+            error = json.loads(await websocket.recv())["error"]
+            assert (error["type"], error["code"]) == ("server_error", "model_unavailable")
+
+    run(test)
+
+
 def test_a_session_with_a_model_that_died_is_told_so_and_others_go_on(bereft: Served) -> None:
     async def test() -> None:
         async with client(bereft, "?model=lost") as websocket:
