@@ -46,7 +46,7 @@ def front(tmp_path: Path) -> Iterator[Front]:
     if nginx is None:
         pytest.skip("nginx is not installed")
     port, text = free_port(), CONFIGURATION.read_text()
-    with serving(Beeper(), LIMITS, slots=8) as first, serving(Beeper(), LIMITS, slots=8) as second:
+    with serving(Beeper(), LIMITS) as first, serving(Beeper(), LIMITS) as second:
         for told, served in (("127.0.0.1:8081", first), ("127.0.0.1:8082", second)):
             assert told in text
             text = text.replace(told, f"127.0.0.1:{served.port}")
@@ -85,10 +85,10 @@ async def client(front: Front, query: str) -> AsyncIterator[ClientConnection]:
 def test_conversations_are_spread_and_one_that_was_lost_goes_on(front: Front) -> None:
     async def test() -> None:
         async with contextlib.AsyncExitStack() as stack:
-            for index in range(6):
+            for index in range(16):  # of six, one time in thirty all went to one server
                 websocket = await stack.enter_async_context(client(front, f"?session={index}"))
                 await told(websocket, "session.created")
-            assert sum(front.sessions()) == 6 and min(front.sessions()) > 0
+            assert sum(front.sessions()) == 16 and min(front.sessions()) > 0
         for index in range(4):  # on either server
             async with client(front, f"?session={index}") as websocket:
                 id = (await told(websocket, "session.created"))["session"]["id"]
