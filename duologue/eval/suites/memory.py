@@ -20,6 +20,7 @@ Their replies are heard by the recogniser of everyday English.
 
 from __future__ import annotations
 
+import re
 import zlib
 from functools import cached_property
 from typing import Any, ClassVar
@@ -118,17 +119,19 @@ class MemorySuite(SceneSuite):
         return self.fact_recognizer if turn.content in known else general_recognizer()
 
     def families(self) -> dict[str, str]:
-        told = {f"remember-{turns}": f"a fact told {turns} turns before it is asked for" for turns in TURNS_BETWEEN}
+        remembered = (*(f"remember-{turns}" for turns in TURNS_BETWEEN), f"remember-{SILENCE}s")
         return {
             "context": "a question that leans on the turn before",
-            **told,
-            f"remember-{SILENCE}s": f"a fact told {SILENCE} s of silence before it is asked for",
+            **{family: about for family in remembered if (about := _remembering(family))},
             "long": "one long conversation: last quarter beside first",
         }
 
+    def variant(self, family: str) -> str | None:
+        return _remembering(family) or super().variant(family)
+
     def draw(self, family: str, index: int) -> Case:
         minutes = self.minutes(family)
-        if minutes is None and family not in self.families():
+        if minutes is None and family not in self.families() and _remembering(family) is None:
             raise DataError(f"no family {family!r}; there are {', '.join(self.families())}")
         rng = np.random.default_rng([zlib.crc32(f"memory/{family}".encode()), zlib.crc32(self.split.encode()), index])
         name, how = f"{family}/{index}", family.partition("-")[2]
@@ -137,11 +140,11 @@ class MemorySuite(SceneSuite):
             return Case(family, name, audio, {**facts, "minutes": minutes})
         if family == "context":
             return self._context(rng, name)
-        silence = how.endswith("s")
+        silence = int(how[:-1]) if how.endswith("s") else 0
         kind = list(FACTS)[index % len(FACTS)]
         told, asked, reply, known = FACTS[kind]
         fact, other = (known[int(place)] for place in rng.choice(len(known), 2, replace=False))
-        between = 0 if silence else int(how)
+        between = 0 if how.endswith("s") else int(how)
         audio, facts = self.scenes.pool(rng, max(1, between))
         if not between:
             audio, facts = {}, {**facts, "pool": []}
@@ -154,7 +157,7 @@ class MemorySuite(SceneSuite):
             "asked": turn.fact(),
             "other": other,
             "rivals": [x for x in known if x != fact],
-            "silence": SILENCE if silence else 0,
+            "silence": silence,
         }
         return Case(family, name, audio, facts)
 
@@ -232,6 +235,14 @@ class MemorySuite(SceneSuite):
         values = constancy(rows)
         detail = {"voice": case.facts.get("voice"), "minutes": minutes, "turns": [_rounded(row) for row in rows]}
         return Outcome(values, detail, marks, np.concatenate(kept, axis=1))
+
+
+def _remembering(family: str) -> str | None:
+    """What a family is that asks for a fact, "remember-8" turns or "remember-600s" of silence after it was told."""
+    held = re.fullmatch(r"remember-(\d+)(s?)", family)
+    if held is None:
+        return None
+    return f"a fact told {held[1]} {'s of silence' if held[2] else 'turns'} before it is asked for"
 
 
 def constancy(rows: list[dict[str, Any]]) -> dict[str, Value]:

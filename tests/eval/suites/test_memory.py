@@ -27,6 +27,8 @@ def test_a_fact_is_told_and_asked_with_turns_or_silence_between(suite: MemorySui
     assert [role for role in far.audio if role.startswith("question")] == [f"question {place}" for place in range(8)]
     assert set(near.audio) == {"told", "asked"} and near.facts["pool"] == []
     assert suite.draw("remember-60s", 0).facts["silence"] == 60
+    assert suite.draw("remember-600s", 0).facts["silence"] == 600 and "600 s" in str(suite.variant("remember-600s"))
+    assert len(suite.draw("remember-3", 0).facts["pool"]) == 3 and suite.variant("remember-me") is None
     for index, kind in enumerate(FACTS):
         facts = suite.draw("remember-0", index).facts
         assert facts["asked"]["category"] == kind and facts["asked"]["content"] in facts["told"]
