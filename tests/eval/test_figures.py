@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from eval.toy import ToySuite
 
-from duologue.eval.figures import ALL, figure, plain, summarise, text
+from duologue.eval.figures import ALL, figure, plain, sample, summarise, text, trials_of
 from duologue.eval.metrics import Interval, share
 from duologue.eval.suites.base import Measure, Row, Value
 
@@ -50,6 +50,25 @@ def test_trials_of_one_case_stay_together() -> None:
     sure = figure(rows(*[{"hits": 4, "trials": 4}] * 5), TRIALS)
     assert sure == share([True] * 5)  # all agree, yet five cases are only five
     assert figure(rows({"hits": 0, "trials": 0}), TRIALS) is None
+
+
+def test_a_failed_case_weighs_as_many_trials_as_it_would_have_been() -> None:
+    """A dialogue of four turns that broke off is four turns lost, as the same case or its family tells."""
+    held = rows({"hits": 4, "trials": 4}, {"hits": 4, "trials": 4})
+    failed = [FAILED, held[0].model_copy(update={"subject": "you", "error": "broke", "values": {}})]
+    trials = trials_of([*held, *failed])
+    assert [trials(row, TRIALS) for row in [*held, *failed]] == [1.0, 1.0, 4.0, 4.0]
+    found = figure([held[1], failed[1]], TRIALS, trials=trials)
+    assert found is not None and found.value == 0.5
+    assert trials(FAILED, SHARE) == 1.0 and trials_of([FAILED])(FAILED, TRIALS) == 1.0
+
+
+def test_a_row_may_hold_several_times_which_stay_together() -> None:
+    some = rows({"latency": [0.1, 0.2, 0.9]}, {"latency": 0.3}, {"latency": None})
+    middle, late = figure(some, LATENCY), figure(some, P90)
+    assert middle is not None and (middle.value, middle.count) == (pytest.approx(0.25), 4)
+    assert late is not None and late.value > 0.6  # of all times, not of each dialogue's median
+    assert sample(some[0], LATENCY) == (0.2, 1.0) and sample(some[2], LATENCY) is None
 
 
 def test_one_question_asked_under_many_conditions_is_one_question() -> None:

@@ -83,7 +83,7 @@ FACTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 
 
 class MemorySuite(SceneSuite):
-    """Facts from before, and constancy."""
+    """Facts from before, and constancy; facts of other distances by their names: "remember-3", "remember-600s"."""
 
     name = "memory"
     long = "long"
