@@ -32,9 +32,8 @@ from duologue.serve.live_events import (
     format_of,
 )
 from duologue.serve.parsing import refuse_tools
-from duologue.serve.server import Server
 from duologue.serve.session import Broken, Moment, ReplyEnded, ReplySound, ReplyStarted, ReplyWord, Session, UserWord
-from duologue.serve.sockets import AWAY, LOST, RESTART, RESUMED, ClosingError, admitted
+from duologue.serve.sockets import AWAY, LOST, RESTART, RESUMED, ClosingError, Comeback, admitted
 from duologue.serve.voices import check_voice, voice_of
 from duologue.systems.rows import Saved
 
@@ -44,18 +43,10 @@ _REASONS = {CLOSED: "close_requested", AWAY: "expired", RESTART: "remote_hangup"
 
 async def sessions(websocket: WebSocket) -> None:
     """`/v1/live/sessions`: one session, and `?resume=live_…` to go on with one whose connection was lost."""
-    server: Server = websocket.app.state.server
-    resumed: tuple[_Kept, Saved] | None = None
-
-    async def come_back(guest: Guest) -> Callable[[], None]:
-        """Before there is a place, since the connection that was lost holds one until then."""
-        nonlocal resumed
-        found = resumed = await server.resume_as(_Kept, websocket.query_params.get("resume", ""), guest.key)
-        return lambda: None if found is None else server.keep(*found, guest.key)
-
-    async with admitted(websocket, "live", before=come_back) as guest:
+    comeback = Comeback(websocket, _Kept)
+    async with admitted(websocket, "live", before=comeback.take) as guest:
         if guest is not None:
-            await Live(websocket, guest, resumed).run()
+            await Live(websocket, guest, comeback.resumed).run()
 
 
 class _Kept:

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -24,7 +24,10 @@ from duologue.serve.keys import PROTOCOL, Guest, why_unknown
 from duologue.serve.limits import LimitError
 from duologue.serve.logs import log
 from duologue.serve.parsing import read_message
-from duologue.serve.server import Server
+from duologue.serve.server import Resumable, Server
+from duologue.systems.rows import Saved
+
+R = TypeVar("R", bound=Resumable)
 
 AWAY, UNSUPPORTED, POLICY, BROKEN, RESTART, FULL = 1001, 1003, 1008, 1011, 1012, 1013
 LOST = (1005, 1006)  # the connection ended without a code that says why
@@ -183,6 +186,28 @@ async def admitted(
                 yield guest
                 return
         yield None
+
+
+class Comeback(Generic[R]):
+    """What of a `kind` a client comes back to by `?resume=`, if it does: `take` is for `admitted` to await before.
+
+    It is taken before the client has a place: the connection that it lost holds one until then.
+    """
+
+    def __init__(self, websocket: WebSocket, kind: type[R]) -> None:
+        self.resumed: tuple[R, Saved] | None = None
+        self._server: Server = websocket.app.state.server
+        self._kind, self._id = kind, websocket.query_params.get("resume", "")
+
+    async def take(self, guest: Guest) -> Callable[[], None]:
+        """For `guest`; what is returned puts it back, where there is no place."""
+        self.resumed = await self._server.resume_as(self._kind, self._id, guest.key)
+
+        def keep() -> None:
+            if self.resumed is not None:
+                self._server.keep(*self.resumed, guest.key)
+
+        return keep
 
 
 class Connection(ABC):

@@ -15,7 +15,18 @@ from duologue.serve.logs import log
 from duologue.serve.realtime import Realtime
 from duologue.serve.requests import LOST as LOST_MODEL
 from duologue.serve.server import Server
-from duologue.serve.sockets import BREATH, BROKEN, FULL, LOST, RESUMED, ClosingError, Connection, admitted, refuse
+from duologue.serve.sockets import (
+    BREATH,
+    BROKEN,
+    FULL,
+    LOST,
+    RESUMED,
+    ClosingError,
+    Comeback,
+    Connection,
+    admitted,
+    refuse,
+)
 from duologue.systems.engine import EngineFullError
 from duologue.systems.rows import Saved
 
@@ -26,32 +37,10 @@ async def realtime(websocket: WebSocket) -> None:
         message = "A call's events go over its own data channel: no second connection can join it."
         await refuse(websocket, 400, "call_id_not_supported", message)
         return
-    comeback = _Comeback(websocket)
+    comeback = Comeback(websocket, Realtime)
     async with admitted(websocket, "realtime", before=comeback.take) as guest:
         if guest is not None:
             await _Client(websocket, guest, comeback.resumed).run()
-
-
-class _Comeback:
-    """What a client comes back to, if it does.
-
-    It is taken before the client has a place: the connection that it lost holds one until then.
-    """
-
-    def __init__(self, websocket: WebSocket) -> None:
-        self.resumed: tuple[Realtime, Saved] | None = None
-        self._server: Server = websocket.app.state.server
-        self._id = websocket.query_params.get("resume", "")
-
-    async def take(self, guest: Guest) -> Callable[[], None]:
-        """For `guest`; what is returned puts it back, where there is no place."""
-        self.resumed = await self._server.resume(self._id, guest.key)
-
-        def keep() -> None:
-            if self.resumed is not None:
-                self._server.keep(*self.resumed, guest.key)
-
-        return keep
 
 
 class _Client(Connection):
